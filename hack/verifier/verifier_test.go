@@ -1,0 +1,120 @@
+package verifier
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lanyard-project/lanyard/hack/verifier/report"
+)
+
+// TestOlderKernel is the acceptance test on a 6.12-class kernel: its verifier accepts every program, and the packet
+// tables give the same results there.
+func TestOlderKernel(t *testing.T) {
+	if testing.Short() {
+		t.Log("-short has no effect here: the verdict of another kernel cannot be had in less")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+
+	root := repository(t)
+	kernel, err := Fetch(ctx, filepath.Join(root, ".cache", "kernel"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	files := Initramfs{"/init": build(ctx, t, "build", "./guest")}
+	objects, err := filepath.Glob(filepath.Join(root, "bpf", "*_bpfel.o"))
+	if err != nil || len(objects) == 0 {
+		t.Fatalf("no objects in bpf/ (%v): not generated; run `go generate ./bpf`", err)
+	}
+	for _, o := range objects {
+		data, err := os.ReadFile(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["/bpf/"+filepath.Base(o)] = data
+	}
+	for _, m := range []string{"veth", "dummy"} { // devices of the packet tables
+		if files["/modules/"+m+".ko"], err = kernel.Module(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files["/tests/bpf/bpf.test"] = build(ctx, t, "test", "-c", filepath.Join(root, "bpf"))
+	if err := files.AddTree("/tests/bpf", os.DirFS(filepath.Join(root, "bpf", "testdata"))); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+
+	start := time.Now()
+	lines, err := Boot(ctx, kernel, files, func(line string) { t.Log(line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %.0f s", kernel.Name, time.Since(start).Seconds())
+	judge(t, lines)
+}
+
+func judge(t *testing.T, lines []report.Line) {
+	t.Helper()
+	var release string
+	var programs, tests int
+	var done bool
+	for _, l := range lines {
+		switch {
+		case l.Kernel != "":
+			release = l.Kernel
+		case l.Program != "":
+			programs++
+		case l.Test != "":
+			tests++
+		case l.Done:
+			done = true
+		}
+		if l.Error != "" {
+			t.Errorf("%s%s: %s", l.Program, l.Test, l.Error)
+		}
+	}
+	if !strings.HasPrefix(release, series+".") && os.Getenv("LANYARD_TEST_KERNEL") == "" {
+		t.Errorf("the guest ran kernel %q, not one of %s", release, series)
+	}
+	if programs == 0 || tests == 0 || !done {
+		t.Errorf("the guest gave %d programs to the verifier, ran %d test binaries, and finished: %v; see the console above", programs, tests, done)
+	}
+}
+
+// build makes a static binary for the guest, which has no C library.
+func build(ctx context.Context, t *testing.T, args ...string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "binary")
+	args = append(args[:len(args)-1:len(args)-1], "-trimpath", "-ldflags=-s -w", "-o", out, args[len(args)-1])
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, text)
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// repository is the folder that holds go.mod.
+func repository(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no go.mod above this package: the test must run inside the repository")
+	return ""
+}
