@@ -1,0 +1,64 @@
+# `make help` lists the targets. Everything that a target needs is installed by hack/install.sh (as root, from Debian).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-print-directory
+
+NODES ?= 3
+BIN := bin
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+GOFLAGS_BUILD := -trimpath -ldflags "-X main.version=$(VERSION)"
+TOOL := go tool -modfile=hack/tools/go.mod
+# Tests that share the machine's two cores and its LXD run package by package.
+TESTFLAGS ?=
+
+.PHONY: help build generate fmt lint test test-race test-lab bench demo lab lab-down install clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the daemon, the CLI and the lab into bin/
+	@mkdir -p $(BIN)
+	@for cmd in cmd/lanyardd cmd/lanyard hack/lab/cmd/lab hack/bench; do \
+		if [ -d $$cmd ]; then CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $(BIN)/ ./$$cmd; fi; \
+	done
+
+install: ## install the Debian packages that tests, lab and demo need
+	@hack/install.sh test
+
+generate: ## rebuild everything generated (bpf/ needs clang-19)
+	@hack/install.sh build
+	go generate ./...
+
+fmt: ## format Go
+	gofmt -w $$(git ls-files '*.go')
+
+lint: ## gofmt, vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted (make fmt):"; echo "$$out"; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+test: install build ## all tests: unit, packet tables, lab with real LXD, another kernel (root)
+	go test $(TESTFLAGS) -p 1 -timeout 14m ./...
+
+test-race: install ## the Go packages under the race detector
+	go test -race -p 1 -timeout 14m $$(go list ./... | grep -v -e '/hack/')
+
+test-lab: install build ## only the end-to-end tests on the lab
+	go test $(TESTFLAGS) -timeout 14m -v ./hack/lab/...
+
+bench: install build ## measure against the kernel's own paths; writes docs/benchmarks/
+	$(BIN)/bench
+
+demo: install build ## bring up a lab, show the main things, take it down
+	@$(BIN)/lab demo
+
+lab: install build ## bring up NODES nodes and leave them running
+	@$(BIN)/lab up --nodes $(NODES)
+
+lab-down: build ## take down the lab, also what a killed run has left
+	@$(BIN)/lab down
+
+clean: ## remove what was built
+	rm -rf $(BIN)

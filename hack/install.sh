@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building, testing or demonstrating Lanyard needs. Quiet when nothing is missing.
+#
+#   hack/install.sh build    compiler for bpf/ (regenerating it; plain `go build` needs none of this)
+#   hack/install.sh test     LXD, DHCP clients, tools of the lab and the tests (includes build)
+#
+# Packages are kept from starting services, so that no LXD and no DHCP client comes to life on this machine.
+set -euo pipefail
+
+what=${1:-test}
+go_needed=1.26
+
+build=(clang-19 llvm-19 libbpf-dev linux-libc-dev gcc libc6-dev make git ca-certificates)
+test=(lxd lxd-client bpftool iproute2 nftables tcpdump arping iputils-ping traceroute busybox-static debootstrap
+	squashfs-tools xz-utils zstd cpio ethtool iperf3 curl jq isc-dhcp-client dhcpcd-base qemu-system-x86 util-linux
+	libcap2-bin procps)
+
+case $what in
+build) packages=("${build[@]}") ;;
+test) packages=("${build[@]}" "${test[@]}") ;;
+*)
+	echo "install: '$what' is not a set of packages; use: hack/install.sh build | test" >&2
+	exit 2
+	;;
+esac
+
+fail() { # what failed, likely cause, next command
+	printf 'install: %s\n  cause: %s\n  next:  %s\n' "$1" "$2" "$3" >&2
+	exit 1
+}
+
+if ! command -v go >/dev/null; then
+	fail "no Go toolchain" "go is not in PATH ($PATH)" "install Go $go_needed or newer, then: export PATH=\$PATH:/usr/local/go/bin"
+fi
+go_found=$(GOTOOLCHAIN=local go env GOVERSION)
+if [ "$(printf '%s\n' "go$go_needed" "$go_found" | sort -V | head -n 1)" != "go$go_needed" ]; then
+	fail "Go is too old" "found $go_found, go.mod needs go$go_needed" "install Go $go_needed or newer and put it first in PATH"
+fi
+
+missing=()
+for p in "${packages[@]}"; do
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+[ "$(id -u)" = 0 ] || fail "packages are missing: ${missing[*]}" "only root can install them" "sudo hack/install.sh $what"
+command -v apt-get >/dev/null || fail "packages are missing: ${missing[*]}" "this is not a Debian system (no apt-get)" \
+	"install the equivalents with this system's package manager"
+
+echo "install: ${missing[*]}" >&2
+
+# Invoke-rc.d asks this script before it starts anything; ours is taken away again, someone else's is kept.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+	trap 'rm -f $policy' EXIT
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+quiet() { # output only when it fails
+	local log
+	log=$(mktemp)
+	if ! "$@" >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		rm -f "$log"
+		return 1
+	fi
+	rm -f "$log"
+}
+apt=(apt-get -y -q --no-install-recommends -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300)
+# The lists that are here may do; they are fetched only if not.
+if ! quiet "${apt[@]}" install "${missing[@]}" 2>/dev/null; then
+	echo "install: refreshing the package lists" >&2
+	quiet apt-get -q update || fail "apt-get update" "the package mirrors cannot be reached" "check the network, then: apt-get update"
+	quiet "${apt[@]}" install "${missing[@]}" || fail "apt-get install ${missing[*]}" "see its messages above" \
+		"apt-get install ${missing[*]}"
+fi
