@@ -1,0 +1,244 @@
+package webspace
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/lxc/incus/shared/api"
+)
+
+// CreateOptions say what a new webspace is made of.
+type CreateOptions struct {
+	UID    int
+	Image  string            // alias, or fingerprint of 64 hexadecimal digits
+	Record Record            // User is set from UID; Address is allocated unless it is set
+	Node   string            // cluster member to create it on; "" lets LXD choose
+	MTU    int               // of its NIC, bytes; 0: LXD's default
+	Start  bool              // start it as well
+	Config map[string]string // further instance configuration, e.g. limits.memory
+}
+
+// nonceKey marks who created an instance, so that a failed creation removes only its own.
+const nonceKey = Key + ".creation"
+
+// cleanup after a failure has its own time, because the caller's may be over.
+const cleanupTime = 30 * time.Second
+
+var fingerprint = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Create makes a webspace: it allocates the address, creates the container with its record and NIC in one step, makes
+// sure that nobody else took the address meanwhile, and starts it when asked to. It is atomic: after an error the
+// instance is not there, unless it was there before (ErrExists), and a retry starts afresh. An unknown image is
+// ErrNotFound.
+func (s *Store) Create(ctx context.Context, o CreateOptions) (Instance, error) {
+	if o.UID < 0 || o.UID > MaxUID {
+		return Instance{}, &Problem{What: "could not create a webspace", Cause: fmt.Sprintf("uid %d is not between 0 and %d", o.UID, MaxUID), Kind: ErrInvalid}
+	}
+	name := s.Name(o.UID)
+	if len(name) > 63 { // LXD's own limit for a host name
+		return Instance{}, &Problem{What: "could not create webspace " + name, Cause: "the name is longer than 63 characters", Next: "configure a shorter prefix", Kind: ErrInvalid}
+	}
+	if o.Image == "" {
+		return Instance{}, &Problem{What: "could not create webspace " + name, Cause: "no image is named", Next: "see what there is: lxc image list", Kind: ErrInvalid}
+	}
+	nonce := make([]byte, 16)
+	rand.Read(nonce) // never fails: crypto/rand, Go 1.24
+	mark := hex.EncodeToString(nonce)
+
+	err := s.create(ctx, name, mark, o)
+	if err == nil && o.Start {
+		err = s.Start(ctx, name)
+	}
+	var i Instance
+	if err == nil {
+		i, err = s.Get(ctx, name)
+	}
+	if err == nil {
+		return i, nil
+	}
+	if leftover := s.undo(context.WithoutCancel(ctx), name, mark); leftover != nil {
+		err = &Problem{What: err.Error(), Cause: "and what was begun could not be removed: " + leftover.Error(), Next: "lxc delete --force " + name, Err: err}
+	}
+	return Instance{}, err
+}
+
+// create allocates and creates, under one lock: two creations here never choose the same address. One on another
+// node could; that is seen afterwards, and the younger moves.
+func (s *Store) create(ctx context.Context, name, mark string, o CreateOptions) error {
+	s.allocate.Lock()
+	defer s.allocate.Unlock()
+	list, err := s.List(ctx)
+	if err != nil {
+		return err
+	}
+	used := make(map[netip.Addr]bool, len(list))
+	for _, i := range list {
+		if i.Name == name {
+			return &Problem{What: "could not create webspace " + name, Cause: "it exists", Next: "see: lxc info " + name, Kind: ErrExists}
+		}
+		used[i.Record.Address] = true
+	}
+	r := o.Record.Clone()
+	r.User = o.UID
+	switch {
+	case !r.Address.IsValid():
+		if r.Address, err = s.o.Pool.Allocate(o.UID, used); err != nil {
+			return err
+		}
+	case !s.o.Pool.Contains(r.Address):
+		return &Problem{What: "could not create webspace " + name, Cause: fmt.Sprintf("%s is not in %s - %s", r.Address, s.o.Pool.First, s.o.Pool.Last), Kind: ErrInvalid}
+	case used[r.Address]:
+		return &Problem{What: "could not create webspace " + name, Cause: r.Address.String() + " is taken", Kind: ErrExists}
+	}
+	if err := s.post(ctx, name, mark, r, o); err != nil {
+		return err
+	}
+	return s.verify(ctx, name, o.MTU)
+}
+
+func (s *Store) post(ctx context.Context, name, mark string, r Record, o CreateOptions) error {
+	text, err := Encode(r)
+	if err != nil {
+		return err
+	}
+	req := api.InstancesPost{
+		Name: name, Type: api.InstanceTypeContainer, Source: api.InstanceSource{Type: "image"},
+		InstancePut: api.InstancePut{
+			Profiles: s.o.Profiles,
+			Devices:  map[string]map[string]string{"eth0": nic(r.Address, o.MTU)},
+			Config:   map[string]string{},
+		},
+	}
+	for k, v := range o.Config {
+		req.Config[k] = v
+	}
+	req.Config[Key], req.Config[nonceKey] = text, mark
+	if fingerprint.MatchString(o.Image) {
+		req.Source.Fingerprint = o.Image
+	} else {
+		req.Source.Alias = o.Image
+	}
+	target := url.Values{}
+	if o.Node != "" {
+		target.Set("target", o.Node)
+	}
+	_, err = s.operate(ctx, "create webspace "+name, "POST", "/1.0/instances", target, req, "")
+	return err
+}
+
+// verify looks whether an older webspace has our address after all, and moves away from it until none has.
+func (s *Store) verify(ctx context.Context, name string, mtu int) error {
+	for range attempts {
+		list, err := s.List(ctx)
+		if err != nil {
+			return err
+		}
+		settled, _ := Settle(list)
+		used := make(map[netip.Addr]bool, len(list))
+		lost := false
+		for _, i := range settled {
+			used[i.Record.Address] = true
+			if i.Name == name {
+				lost = errors.Is(i.RecordErr, ErrConflict)
+			}
+		}
+		if !lost {
+			return nil
+		}
+		if err := s.assign(ctx, name, used, mtu); err != nil {
+			return err
+		}
+	}
+	return &Problem{What: "could not create webspace " + name, Cause: "others kept taking its address", Next: "try again", Kind: ErrConflict}
+}
+
+// assign gives an instance a free address, and the NIC that goes with it.
+func (s *Store) assign(ctx context.Context, name string, used map[netip.Addr]bool, mtu int) error {
+	return s.edit(ctx, name, func(i *Instance) (patch, error) {
+		if i.RecordErr != nil {
+			return patch{}, i.RecordErr
+		}
+		r := i.Record.Clone()
+		var err error
+		if r.Address, err = s.o.Pool.Allocate(i.UID, used); err != nil {
+			return patch{}, err
+		}
+		text, err := Encode(r)
+		if err != nil {
+			return patch{}, err
+		}
+		return patch{Config: map[string]string{Key: text}, Devices: map[string]map[string]string{"eth0": nic(r.Address, mtu)}}, nil
+	})
+}
+
+// undo removes what a failed creation left, and only that: the instance must carry our mark.
+func (s *Store) undo(ctx context.Context, name, mark string) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
+	defer cancel()
+	for {
+		var raw api.Instance
+		_, err := s.get(ctx, "look for "+name, "/1.0/instances/"+name, nil, &raw)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		case raw.Config[nonceKey] != mark:
+			return nil // somebody else's
+		}
+		if err = s.Delete(ctx, name); err == nil || errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		// LXD may still be busy with what we no longer wait for; it refuses until that is over.
+		select {
+		case <-time.After(250 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// Adopt completes records that came without an address, as those of the seed system do: each gets one, and the NIC
+// that goes with it, and is from then on written in our own key. Only one process in a cluster may do this at a time
+// (the leader). It returns what it adopted; an instance that fails is reported and does not stop the others.
+func (s *Store) Adopt(ctx context.Context, mtu int) (adopted []string, issues []Issue, err error) {
+	s.allocate.Lock()
+	defer s.allocate.Unlock()
+	list, err := s.List(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, _ = Settle(list)
+	used := make(map[netip.Addr]bool, len(list))
+	for _, i := range list {
+		if i.Status == Errored {
+			// Its address is not known now, and could be given away. Nothing is urgent about adoption.
+			return nil, nil, nil
+		}
+		used[i.Record.Address] = true
+	}
+	for _, i := range list {
+		if i.RecordErr != nil || i.Record.Address.IsValid() {
+			continue
+		}
+		if err := s.assign(ctx, i.Name, used, mtu); err != nil {
+			issues = append(issues, Issue{i.Name, err})
+			continue
+		}
+		now, err := s.Get(ctx, i.Name)
+		if err != nil {
+			issues = append(issues, Issue{i.Name, err})
+			continue
+		}
+		used[now.Record.Address] = true
+		adopted = append(adopted, i.Name)
+	}
+	return adopted, issues, nil
+}
