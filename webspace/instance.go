@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,4 +98,9 @@ func wrongUser(name string, uid int, r Record) error {
 		Cause: fmt.Sprintf("it is the record of user %d, not %d; was the instance copied?", r.User, uid),
 		Next:  fmt.Sprintf("lxc config unset %s %s", name, Key), Kind: ErrInvalid,
 	}
+}
+
+// Equal compares what two nodes say.
+func (n Node) Equal(o Node) bool {
+	return n.Index == o.Index && n.VTEP == o.VTEP && slices.Equal(n.Forwards, o.Forwards)
 }
