@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -159,7 +160,7 @@ func (a *Agent) write(ctx context.Context, k known) {
 	}
 	var problems []Problem
 	for _, i := range issues {
-		problems = append(problems, Problem{"webspace " + i.Instance, i.Err})
+		problems = append(problems, Problem{Subject: "webspace " + i.Instance, Err: i.Err})
 	}
 	a.mu.Lock()
 	a.status.adoption = problems
@@ -226,7 +227,7 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 	a.status.heardLocal(lxd)
 	a.mu.Unlock()
 
-	var out *Applied
+	var out *dataplane.Changes
 	var want Desired
 	switch {
 	case err != nil:
@@ -241,7 +242,7 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 		if a.leases != nil {
 			a.leases.SetReservations(want.Reservations) // first: the port's first packet is a DISCOVER
 		}
-		var applied Applied
+		var applied dataplane.Changes
 		if applied, err = a.sink.Apply(ctx, want.State); err == nil {
 			out = &applied
 		}

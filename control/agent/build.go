@@ -64,7 +64,7 @@ type entry struct {
 }
 
 func (b *builder) problem(subject string, err error) {
-	b.out.Problems = append(b.out.Problems, Problem{subject, err})
+	b.out.Problems = append(b.out.Problems, Problem{Subject: subject, Err: err})
 }
 
 // peers adds the other nodes: those configured by hand first, then the members of the cluster, by name.

@@ -84,38 +84,18 @@ type Link struct {
 	Kind  string // as in rtnetlink's IFLA_INFO_KIND: "veth", ...
 }
 
-// Sink makes the kernel equal to a state.
+// Sink makes the kernel equal to a state; *dataplane.Dataplane is one.
 type Sink interface {
-	Apply(context.Context, dataplane.State) (Applied, error)
+	Apply(context.Context, dataplane.State) (dataplane.Changes, error)
 }
-
-// SinkFunc is a function as a Sink.
-type SinkFunc func(context.Context, dataplane.State) (Applied, error)
-
-// Apply calls f.
-func (f SinkFunc) Apply(ctx context.Context, s dataplane.State) (Applied, error) { return f(ctx, s) }
-
-// Applied is what a Sink did.
-type Applied struct {
-	Changes  map[string]Change // by table: peers, ports, endpoints, forwards, ...
-	Problems []Problem         // single items that it had to skip
-}
-
-// Change counts what one table went through.
-type Change struct{ Added, Updated, Removed int }
 
 // Leases is told which MAC on which port has which address; *dhcp.Server is one.
 type Leases interface {
 	SetReservations([]dhcp.Reservation)
 }
 
-// Problem is a single bad item. It affects only itself.
-type Problem struct {
-	Subject string // e.g. "webspace ws-u3", "member n2"
-	Err     error
-}
-
-func (p Problem) String() string { return p.Subject + ": " + p.Err.Error() }
+// Problem is a single bad item. It affects only itself. Subject is e.g. "webspace ws-u3" or "member n2".
+type Problem = dataplane.Problem
 
 func (c *Config) check() error {
 	bad := func(what, cause string) error {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -26,7 +27,7 @@ type Status struct {
 	Err            error         // of the last pass; nil when it was applied
 	// Fresh says that the last pass was applied with answers of LXD, not with what was last known.
 	Fresh   bool
-	Changes map[string]Change // of the last pass
+	Changes map[string]dataplane.Delta // of the last pass
 
 	Webspaces, Ports, Endpoints, Forwards, Peers int
 	PeerNames                                    map[netip.Addr]string // by VTEP; "" when it has none
@@ -69,7 +70,7 @@ func (a *Agent) Subscribe() (hints <-chan struct{}, cancel func()) {
 // Result is what a Resync did.
 type Result struct {
 	Duration time.Duration
-	Changes  map[string]Change
+	Changes  map[string]dataplane.Delta
 	Problems []Problem
 }
 
@@ -129,7 +130,7 @@ func (s *Status) heardLocal(err error) {
 }
 
 // report notes the end of a pass. applied is nil when it failed with err; lxd is the error of LXD, if any.
-func (a *Agent) report(began time.Time, want Desired, applied *Applied, err, lxd error, waiting []*resync) {
+func (a *Agent) report(began time.Time, want Desired, applied *dataplane.Changes, err, lxd error, waiting []*resync) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := &a.status
@@ -145,7 +146,7 @@ func (a *Agent) report(began time.Time, want Desired, applied *Applied, err, lxd
 		s.LastSync = time.Now()
 		s.Duration = time.Since(began)
 		s.Fresh = lxd == nil && s.ClusterErr == nil
-		s.Changes = applied.Changes
+		s.Changes = applied.Tables
 		s.Webspaces = len(want.State.Endpoints)
 		for _, e := range want.State.Endpoints {
 			if e.Owner == "" {
@@ -165,7 +166,7 @@ func (a *Agent) report(began time.Time, want Desired, applied *Applied, err, lxd
 			r.err = errors.Join(r.err, lxd)
 		}
 		if applied != nil {
-			r.out.Changes, r.out.Problems = applied.Changes, s.built
+			r.out.Changes, r.out.Problems = applied.Tables, s.built
 		}
 		close(r.done)
 	}
@@ -178,13 +179,13 @@ func (a *Agent) report(began time.Time, want Desired, applied *Applied, err, lxd
 func (a *Agent) logNew(before, now []Problem) {
 	old := make(map[string]bool, len(before))
 	for _, p := range before {
-		old[p.String()] = true
+		old[p.Error()] = true
 	}
 	for _, p := range now {
-		if !old[p.String()] {
+		if !old[p.Error()] {
 			a.log.Warn("skipped", "subject", p.Subject, "err", p.Err)
 		}
-		delete(old, p.String())
+		delete(old, p.Error())
 	}
 	for text := range old {
 		a.log.Info("no longer a problem", "was", text)
@@ -195,5 +196,5 @@ func problemOf(subject string, err error) *Problem {
 	if err == nil {
 		return nil
 	}
-	return &Problem{subject, err}
+	return &Problem{Subject: subject, Err: err}
 }
