@@ -1,0 +1,85 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/lanyard-project/lanyard/control/node/nodeapi"
+	"github.com/lanyard-project/lanyard/webspace"
+)
+
+// Exit codes of lanyard.
+const (
+	ExitOK          = 0 // done, and the answer is yes
+	ExitFailed      = 1 // the command itself failed
+	ExitUsage       = 2 // wrong arguments or flags
+	ExitNo          = 3 // done, and the answer is no: not ready, a check or a test failed
+	ExitUnreachable = 4 // no lanyardd behind the socket, or it refused the caller
+)
+
+// ExitCodes explains the codes, for the reference and the help.
+var ExitCodes = []struct {
+	Code int
+	Text string
+}{
+	{ExitOK, "done, and the answer is yes"},
+	{ExitFailed, "the command itself failed"},
+	{ExitUsage, "wrong arguments or flags"},
+	{ExitNo, "done, and the answer is no: the node is not ready, a check or a test failed"},
+	{ExitUnreachable, "no lanyardd behind the socket, or it refused the caller"},
+}
+
+// errNo ends a command whose output already says what is wrong.
+var errNo = errors.New("the answer is no")
+
+// usageError marks what the caller typed wrong.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// failed makes an error in three parts.
+func failed(what string, cause error, next string) error {
+	return &nodeapi.Error{Code: nodeapi.CodeInternal, What: what, Cause: cause.Error(), Next: next, Err: cause}
+}
+
+// Report prints err on stderr, as JSON if asJSON, and gives the exit code.
+func Report(s Streams, err error, asJSON bool) int {
+	if err == nil {
+		return ExitOK
+	}
+	if errors.Is(err, errNo) {
+		return ExitNo
+	}
+	code := ExitFailed
+	e, isAPI := errors.AsType[*nodeapi.Error](err)
+	if p, ok := errors.AsType[*webspace.Problem](err); ok && !isAPI {
+		e, isAPI = &nodeapi.Error{Code: nodeapi.CodeInternal, What: p.What, Cause: p.Cause, Next: p.Next}, true
+		if e.Cause == "" && p.Err != nil {
+			e.Cause = p.Err.Error()
+		}
+	}
+	switch _, usage := errors.AsType[usageError](err); {
+	case usage:
+		code = ExitUsage
+		e = &nodeapi.Error{Code: "usage", What: err.Error(), Next: "lanyard help"}
+	case !isAPI:
+		e = &nodeapi.Error{Code: nodeapi.CodeInternal, What: err.Error()}
+	case e.Code == nodeapi.CodeUnreachable, e.Code == nodeapi.CodeDenied:
+		code = ExitUnreachable
+	}
+	if asJSON {
+		b, _ := json.Marshal(e) // strings and a number cannot fail
+		fmt.Fprintf(s.Err, "%s\n", b)
+		return code
+	}
+	fmt.Fprintf(s.Err, "lanyard: %s [%s]\n", printable(e.What), printable(e.Code))
+	if e.Cause != "" {
+		fmt.Fprintf(s.Err, "  cause: %s\n", printable(e.Cause))
+	}
+	if e.Next != "" {
+		fmt.Fprintf(s.Err, "  next:  %s\n", printable(e.Next))
+	}
+	return code
+}
