@@ -18,12 +18,12 @@ enum { ADDR_LEN = 16, MAC_LEN = 6, SAMPLE_LEN = 96 };
 
 struct addr {
 	__u8 ip[ADDR_LEN];
-};
+} __attribute__((aligned(4))); /* or clang copies it byte by byte; no layout below changes by it */
 
 struct mac_key {
 	__u8 mac[MAC_LEN];
 	__u8 pad[2];
-};
+} __attribute__((aligned(4)));
 
 /* What a port is, and so which rules its frames meet. */
 enum port_kind {
@@ -161,12 +161,32 @@ struct flow {
 	__u8 dmac[MAC_LEN];
 	__u8 kind;  /* enum flow_kind */
 	__u8 state; /* enum flow_state bits */
-	__u8 pad[6];
+	__u16 mtu;  /* of the route, bytes (FLOW_OUT), under nh_epoch */
+	__u8 pad[4];
 };
 
-/* shares[slot]: flows held. Memory-mapped by user space; both sides use atomic adds. [0] counts the common pool. */
+/* nexthops (LRU): destination address -> way out of the uplink, believed while `epoch` is the current nh_epoch. */
+struct nexthop {
+	__u32 ifindex;
+	__u32 epoch;
+	__u8 smac[MAC_LEN];
+	__u8 dmac[MAC_LEN];
+	__u16 mtu;
+	__u8 flags; /* enum nexthop_flags */
+	__u8 pad;
+};
+
+enum nexthop_flags {
+	NEXTHOP_DENIED = 1, /* `prefixes` refuse it: only answers may go there */
+};
+
+/*
+ * shares[slot]: flows held. Memory-mapped by user space; both sides use atomic adds. [0] counts the common pool: a flow
+ * with FLOW_POOLED is counted in both, one of slot 0 in the pool alone.
+ */
 struct share {
 	__s64 flows;
+	__s64 hairpins; /* those of them that are hairpins (slot > 0); see hairpin.h */
 };
 
 struct frag_key {
@@ -236,7 +256,14 @@ enum hook {
 	HOOK_UNDERLAY_XDP = 4,
 };
 
-/* buckets[slot] (and the sampler's own): token buckets. */
+/* buckets[slot * BUCKETS + kind]: token buckets. Slot 0 is the node's own. */
+enum bucket_kind {
+	BUCKET_FLOOD = 0,  /* frames handed to the bridge to be flooded */
+	BUCKET_ERROR = 1,  /* ICMP errors made */
+	BUCKET_SAMPLE = 2, /* drop samples; slot 0's is shared by all */
+	BUCKETS = 4,
+};
+
 struct bucket {
 	__u64 last;   /* ns */
 	__u64 tokens; /* in 1/1000 of a packet */
