@@ -140,8 +140,8 @@ func (l *link) reserve(ip netip.Addr) {
 	l.t.Helper()
 	r := alice
 	r.IP, r.Ifindex = ip, l.host.Index
-	if bad := l.server.SetReservations([]Reservation{r, bob}); len(bad) > 0 {
-		l.t.Fatal(bad)
+	if l.server.SetReservations([]Reservation{r, bob}); len(l.server.Problems()) > 0 {
+		l.t.Fatal(l.server.Problems())
 	}
 }
 
@@ -206,10 +206,7 @@ func (l *link) overlayDir() string {
 	return dir
 }
 
-var (
-	inet = regexp.MustCompile(`inet (\S+)`)
-	mtu  = regexp.MustCompile(`mtu (\d+)`)
-)
+var inet = regexp.MustCompile(`inet (\S+)`)
 
 // bound waits until the client's interface has this address with the LAN's mask, its MTU and a default route.
 func (l *link) bound(ip netip.Addr) {
@@ -218,9 +215,8 @@ func (l *link) bound(ip netip.Addr) {
 		m := inet.FindStringSubmatch(l.run("ip", "-4", "addr", "show", "eth0"))
 		return m != nil && m[1] == ip.String()+"/16"
 	})
-	l.eventually("the MTU of option 26 is set", func() bool {
-		m := mtu.FindStringSubmatch(l.run("ip", "link", "show", "eth0"))
-		return m[1] == "1450"
+	l.eventually("the MTU of option 26 is set", func() bool { // dhcpcd sets it on its routes
+		return strings.Contains(l.run("ip", "link", "show", "eth0")+l.run("ip", "route"), "mtu 1450")
 	})
 	l.eventually("a default route", func() bool {
 		return strings.Contains(l.run("ip", "route"), "default via 172.24.254.1")
@@ -248,10 +244,11 @@ X
 chmod +x /etc/udhcpc.sh; exec busybox udhcpc -f -i eth0 -O mtu -s /etc/udhcpc.sh`,
 		func(l *link) { l.signal("busybox udhcpc", syscall.SIGUSR1) }},
 	{"dhclient", "dhclient", `exec dhclient -d -v -lf /var/lib/dhcp/l -pf /run/dhclient.pid eth0`, nil},
-	{"dhcpcd", "dhcpcd", `exec dhcpcd -B -d -4 --noarp eth0`, func(l *link) { l.signal("dhcpcd -B", syscall.SIGALRM) }},
+	{"dhcpcd", "dhcpcd", `exec dhcpcd -B -d -4 --noarp eth0`, nil},
 	{"systemd-networkd", "/lib/systemd/systemd-networkd", `mkdir -p /etc/systemd/network /run/systemd/netif
 printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n[DHCPv4]\nUseMTU=yes\n' > /etc/systemd/network/1.network
-mount -t sysfs sysfs /sys; mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+mount -o remount,bind,ro /sys # or it waits for udev
+mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
 export SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console; exec /lib/systemd/systemd-networkd`, nil},
 }
 

@@ -38,8 +38,8 @@ func newServer(t testing.TB, c Config) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bad := s.SetReservations([]Reservation{alice, bob, parked, homeless}); len(bad) != 0 {
-		t.Fatal(bad)
+	if s.SetReservations([]Reservation{alice, bob, parked, homeless}); len(s.Problems()) != 0 {
+		t.Fatal(s.Problems())
 	}
 	return s
 }
@@ -384,7 +384,8 @@ func TestBadReservations(t *testing.T) {
 	same.MAC = net.HardwareAddr{2, 1, 1, 1, 1, 1}
 	outside := Reservation{MAC: net.HardwareAddr{2, 1, 1, 1, 1, 2}, IP: netip.MustParseAddr("10.0.0.1"), Ifindex: 3}
 	group := Reservation{MAC: net.HardwareAddr{1, 1, 1, 1, 1, 2}, IP: netip.MustParseAddr("172.24.1.9"), Ifindex: 3}
-	bad := s.SetReservations([]Reservation{alice, twice, bob, same, outside, group, {}})
+	s.SetReservations([]Reservation{alice, twice, bob, same, outside, group, {}})
+	bad := s.Problems()
 	if len(bad) != 5 || s.Reservations() != 2 {
 		t.Errorf("%d bad, %d good: %v", len(bad), s.Reservations(), bad)
 	}

@@ -34,6 +34,8 @@ type Server struct {
 
 	tableMu sync.Mutex // one SetReservations at a time
 	table   atomic.Pointer[table]
+
+	problems atomic.Pointer[[]error]
 }
 
 // New checks the configuration and makes a server without reservations.
@@ -45,18 +47,22 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	s.gatewayMAC, _ = mac6(config.GatewayMAC)
 	s.nodeMAC, _ = mac6(config.NodeMAC)
 	s.table.Store(&table{})
+	s.problems.Store(&[]error{})
 	return s, nil
 }
 
-// SetReservations replaces what is served. Bad ones are left out and returned as errors, one each. It may be called
-// at any time, also while Run runs.
-func (s *Server) SetReservations(list []Reservation) []error {
+// SetReservations replaces what is served. Bad ones are left out: see Problems. It may be called at any time, also
+// while Run runs.
+func (s *Server) SetReservations(list []Reservation) {
 	s.tableMu.Lock()
 	defer s.tableMu.Unlock()
 	t, bad := newTable(list, s.config.Prefix, *s.table.Load())
 	s.table.Store(&t)
-	return bad
+	s.problems.Store(&bad)
 }
+
+// Problems says which of the reservations are bad, one error each.
+func (s *Server) Problems() []error { return *s.problems.Load() }
 
 // Reservations counts what is served.
 func (s *Server) Reservations() int { return len(*s.table.Load()) }
