@@ -133,7 +133,7 @@ func (f *Frame) IPv6(src, dst netip.Addr, next uint8) *Frame {
 	return f.add(&layers.IPv6{Version: 6, HopLimit: 255, NextHeader: layers.IPProtocol(next), SrcIP: src.AsSlice(), DstIP: dst.AsSlice()})
 }
 
-// TCP adds a header. flags is made of the letters S, A, F, R, P. mss > 0 adds the option.
+// TCP adds a header. flags is made of the letters S, A, F, R, P, U, E, C. mss > 0 adds the option.
 func (f *Frame) TCP(sport, dport uint16, flags string, mss uint16) *Frame {
 	l := &layers.TCP{SrcPort: layers.TCPPort(sport), DstPort: layers.TCPPort(dport), Seq: 0x01020304, Window: 0xfaf0}
 	for _, c := range flags {
@@ -148,6 +148,12 @@ func (f *Frame) TCP(sport, dport uint16, flags string, mss uint16) *Frame {
 			l.RST = true
 		case 'P':
 			l.PSH = true
+		case 'U':
+			l.URG = true
+		case 'E':
+			l.ECE = true
+		case 'C':
+			l.CWR = true
 		default:
 			panic(fmt.Sprintf("no TCP flag %q", c))
 		}

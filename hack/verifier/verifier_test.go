@@ -39,7 +39,7 @@ func TestOlderKernel(t *testing.T) {
 		}
 		files["/bpf/"+filepath.Base(o)] = data
 	}
-	for _, m := range []string{"veth", "dummy"} { // devices of the packet tables
+	for _, m := range []string{"veth"} { // devices of the packet tables
 		if files["/modules/"+m+".ko"], err = kernel.Module(ctx, m); err != nil {
 			t.Fatal(err)
 		}
