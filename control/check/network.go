@@ -126,7 +126,7 @@ func offloadCheck(l *list, link Link) {
 
 // hooksCheck: others at the same hook see packets before or after us.
 func hooksCheck(l *list, ul Link, want Want) {
-	if ul.XDP != 0 && (want.XDP == "native" || want.XDP == "generic") {
+	if ul.XDP != 0 && usesXDP(want) {
 		l.add(Failure, "XDP hook", fmt.Sprintf("%s already carries program %d", ul.Name, ul.XDP), "one XDP program per interface",
 			"bpftool net show dev "+ul.Name+", or underlay.xdp: off")
 	}

@@ -72,7 +72,8 @@ func attempts(want Want) []Attempt {
 	try(TryBridge, false, func() error { return makeBridge(want, veth) })
 	try(TryVXLAN, false, func() error { return makeVXLAN(want) })
 	try(TryTCX, false, func() error { return attachTCX(veth.Index) })
-	if want.XDP != "" && want.XDP != "off" {
+	try(TryPrograms, false, func() error { return loadPrograms(want) })
+	if usesXDP(want) {
 		try(TryXDP, false, func() error { return attachXDP(veth.Index) })
 	}
 	return out
