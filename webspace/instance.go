@@ -34,7 +34,13 @@ type Instance struct {
 	Record        Record
 	Imported      bool  // the record is the seed's, and not yet written as ours
 	RecordErr     error // why Record is not to be used (a *Problem); nil when it is
+
+	// Purpose of an instance that is no member's, e.g. "connectivity-test": the key `user.lanyard.purpose`.
+	Purpose string
 }
+
+// PurposeKey of an instance's configuration says what a temporary one is for.
+const PurposeKey = Key + ".purpose"
 
 // Active says whether the instance has processes: running, frozen, or on the way.
 func (i Instance) Active() bool { return i.Status != Stopped && i.Status != Errored }

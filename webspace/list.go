@@ -98,6 +98,7 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 		}
 		return i, true
 	}
+	i.Purpose = raw.Config[PurposeKey]
 	i.Record, i.Imported, i.RecordErr = Decode(raw.Config)
 	if i.RecordErr == nil && i.Record.User != uid {
 		i.RecordErr = wrongUser(i.Name, uid, i.Record)
