@@ -18,9 +18,11 @@ type Case struct {
 	Program string // port, underlay, node, underlay_xdp
 	On      string // device
 	In      []byte
-	GSO     uint32                   // size of the segments of a superframe, 0: an ordinary frame
-	With    func(*World) error       // what is different from the fixture
-	After   [][]byte                 // frames that the same program saw just before, on the same device
+	GSO     uint32             // size of the segments of a superframe, 0: an ordinary frame
+	With    func(*World) error // what is different from the fixture
+	After   [][]byte           // frames that the same program saw just before, on the same device
+	// Frames gives In and Out when they depend on what went before (a NAT port). It runs after With.
+	Frames  func(*World) (in, out []byte, err error)
 	Want    Verdict                  //
 	Or      []Verdict                // also right: the page leaves it open. Only Pass is useful, and then Out need not match
 	To      Redirect                 // Ifindex by ToName
@@ -43,7 +45,7 @@ func (c Case) Run(t *testing.T, w *World) {
 	t.Run(c.Name, func(t *testing.T) {
 		t.Helper()
 		if err := c.run(w); err != nil {
-			t.Errorf("%v\n  in:  %s", err, Describe(c.In))
+			t.Error(err)
 		}
 	})
 }
@@ -62,12 +64,18 @@ func (c Case) RunTwin(t *testing.T, w *World, taken *int) {
 }
 
 // prepare brings the world to the state in which the frame arrives.
-func (c Case) prepare(w *World) error {
+func (c *Case) prepare(w *World) error {
 	if err := w.Reset(); err != nil {
 		return err
 	}
 	if c.With != nil {
 		if err := c.With(w); err != nil {
+			return fmt.Errorf("preparation: %w", err)
+		}
+	}
+	if c.Frames != nil {
+		var err error
+		if c.In, c.Out, err = c.Frames(w); err != nil {
 			return fmt.Errorf("preparation: %w", err)
 		}
 	}
@@ -110,7 +118,7 @@ func (c Case) run(w *World) error {
 		}
 	}
 	if err := c.judge(w, got); err != nil {
-		return fmt.Errorf("%w\n  got: %v %v: %s", err, got.Verdict, got.To, Describe(got.Out))
+		return fmt.Errorf("%w\n  got: %v %v: %s\n  in:  %s", err, got.Verdict, got.To, Describe(got.Out), Describe(c.In))
 	}
 	for name, want := range c.Entries {
 		n, err := w.Count(name)
@@ -187,7 +195,7 @@ func (c Case) judgeBytes(w *World, got Result) error {
 	want := c.Out
 	switch {
 	case c.NAT != nil:
-		port, err := w.natPort(out)
+		port, err := w.NATPort(out)
 		if err != nil {
 			return err
 		}
@@ -212,8 +220,8 @@ func (c Case) judgeBytes(w *World, got Result) error {
 	return nil
 }
 
-// natPort reads the source port (or ICMP identifier) that NAT chose.
-func (w *World) natPort(out []byte) (uint16, error) {
+// NATPort reads the source port (or ICMP identifier) that NAT chose.
+func (w *World) NATPort(out []byte) (uint16, error) {
 	if len(out) < AtL4+8 {
 		return 0, fmt.Errorf("frame of %d bytes after NAT", len(out))
 	}
