@@ -10,7 +10,7 @@ import (
 
 func checkCommand(o *options) *cobra.Command {
 	var (
-		config string
+		file   string
 		strict bool
 		facts  bool
 	)
@@ -23,17 +23,18 @@ func checkCommand(o *options) *cobra.Command {
 		Example: "  lanyard check\n  lanyard check --config /etc/lanyard/node.yaml --strict",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			want, ask, err := loadWant(config)
+			c, err := wanted(file)
 			if err != nil {
 				return err
 			}
+			w := want(c)
 			p := progress{streams: o.streams}
 			if o.streams.ErrTTY {
 				p.show("looking at this machine")
 			}
-			f := check.Gather(cmd.Context(), want, ask)
+			f := check.Gather(cmd.Context(), w, askLXD(c.LXD))
 			p.end()
-			report := check.NewReport(check.Inspect(f, want))
+			report := check.NewReport(check.Inspect(f, w))
 			switch {
 			case o.json && facts:
 				err = o.print(struct {
@@ -51,7 +52,7 @@ func checkCommand(o *options) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&config, "config", "", "configuration `file` of lanyardd (default: the one that lanyardd reads)")
+	cmd.Flags().StringVar(&file, "config", "", "configuration `file` of lanyardd (default: $LANYARD_CONFIG, or else none)")
 	cmd.Flags().BoolVar(&strict, "strict", false, "let warnings fail the check too")
 	cmd.Flags().BoolVar(&facts, "facts", false, "with --json: include all that was found out about the machine")
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -16,6 +17,13 @@ const (
 	ExitUsage       = 2 // wrong arguments or flags
 	ExitNo          = 3 // done, and the answer is no: not ready, a check or a test failed
 	ExitUnreachable = 4 // no lanyardd behind the socket, or it refused the caller
+)
+
+// Codes of errors beside those of the API.
+const (
+	CodeUsage         = "usage"
+	CodeConfiguration = "configuration"
+	CodeLXD           = "lxd"
 )
 
 // ExitCodes explains the codes, for the reference and the help.
@@ -53,19 +61,11 @@ func Report(s Streams, err error, asJSON bool) int {
 		return ExitNo
 	}
 	code := ExitFailed
-	e, isAPI := errors.AsType[*nodeapi.Error](err)
-	if p, ok := errors.AsType[*webspace.Problem](err); ok && !isAPI {
-		e, isAPI = &nodeapi.Error{Code: nodeapi.CodeInternal, What: p.What, Cause: p.Cause, Next: p.Next}, true
-		if e.Cause == "" && p.Err != nil {
-			e.Cause = p.Err.Error()
-		}
-	}
+	e := threeParts(err)
 	switch _, usage := errors.AsType[usageError](err); {
 	case usage:
 		code = ExitUsage
-		e = &nodeapi.Error{Code: "usage", What: err.Error(), Next: "lanyard help"}
-	case !isAPI:
-		e = &nodeapi.Error{Code: nodeapi.CodeInternal, What: err.Error()}
+		e = &nodeapi.Error{Code: CodeUsage, What: err.Error(), Next: "lanyard help"}
 	case e.Code == nodeapi.CodeUnreachable, e.Code == nodeapi.CodeDenied:
 		code = ExitUnreachable
 	}
@@ -82,4 +82,22 @@ func Report(s Streams, err error, asJSON bool) int {
 		fmt.Fprintf(s.Err, "  next:  %s\n", printable(e.Next))
 	}
 	return code
+}
+
+// threeParts makes one kind of error of those that the parts of Lanyard have.
+func threeParts(err error) *nodeapi.Error {
+	if e, ok := errors.AsType[*nodeapi.Error](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*config.Error](err); ok {
+		return &nodeapi.Error{Code: CodeConfiguration, What: e.What, Cause: e.Cause, Next: e.Next}
+	}
+	if p, ok := errors.AsType[*webspace.Problem](err); ok {
+		e := &nodeapi.Error{Code: CodeLXD, What: p.What, Cause: p.Cause, Next: p.Next}
+		if e.Cause == "" && p.Err != nil {
+			e.Cause = p.Err.Error()
+		}
+		return e
+	}
+	return &nodeapi.Error{Code: nodeapi.CodeInternal, What: err.Error()}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,12 @@ type options struct {
 	version string
 }
 
-func (o *options) client() *nodeapi.Client { return nodeapi.New(o.socket) }
+func (o *options) client() *nodeapi.Client {
+	if o.socket == "" {
+		o.socket = os.Getenv("LANYARD_SOCKET")
+	}
+	return nodeapi.New(o.socket)
+}
 
 // print writes v as indented JSON.
 func (o *options) print(v any) error {
@@ -61,7 +67,7 @@ func command(o *options) *cobra.Command {
 	root.SetErr(o.streams.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := root.PersistentFlags()
-	flags.StringVar(&o.socket, "socket", nodeapi.DefaultSocket, "admin `socket` of lanyardd")
+	flags.StringVar(&o.socket, "socket", "", "admin `socket` of lanyardd (default: $LANYARD_SOCKET, or else "+nodeapi.DefaultSocket+")")
 	flags.BoolVar(&o.json, "json", false, "print JSON, errors too")
 	root.AddCommand(statusCommand(o), traceCommand(o), checkCommand(o), resyncCommand(o), versionCommand(o))
 	strictArgs(root)

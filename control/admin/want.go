@@ -2,35 +2,87 @@ package admin
 
 import (
 	"context"
-	"net/netip"
+	"errors"
+	"fmt"
+	"os"
 	"strings"
 
 	"github.com/lanyard-project/lanyard/control/check"
+	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
-// loadWant reads what lanyardd would read, and says what the machine has to offer for it.
-func loadWant(file string) (check.Want, check.AskLXD, error) {
-	want := check.Want{
-		Prefix: netip.MustParsePrefix("172.24.0.0/16"), VNI: 7331, TunnelPort: 4789,
-		ForwardPorts: check.Range{First: 49152, Last: 65535},
-		Bridge:       "lanyard0", VXLAN: "lanyard0-vx", BPFFS: "/sys/fs/bpf/lanyard", LXD: webspace.DefaultSocket, XDP: "off",
+// wanted reads what lanyardd would read: this file, and the environment.
+func wanted(file string) (config.Config, error) {
+	if file == "" {
+		file = os.Getenv("LANYARD_CONFIG")
 	}
-	return want, askLXD(webspace.Options{}), nil
+	return config.Load(config.Sources{File: file, Environ: os.Environ()})
+}
+
+// want picks out of a configuration what the machine has to offer for it.
+func want(c config.Config) check.Want {
+	underlay := c.Underlay.Interface
+	if underlay == "" {
+		underlay = c.Uplink.Interface
+	}
+	return check.Want{
+		Prefix: c.LAN.Prefix, VNI: c.LAN.VNI, TunnelPort: c.Underlay.Port, Underlay: underlay, Uplink: c.Uplink.Interface,
+		MTU:      c.LAN.MTU,
+		NATPorts: check.Range(c.Uplink.NATPorts), ForwardPorts: check.Range(c.Forwards.Ports),
+		Bridge: c.LAN.Bridge, VXLAN: c.LAN.VXLAN, BPFFS: c.Paths.BPFFS, LXD: c.LXD.Address, XDP: c.Underlay.XDP,
+	}
+}
+
+// store is the configuration's LXD.
+func store(c config.LXD) (*webspace.Store, error) {
+	o := webspace.Options{Address: c.Address, Project: c.Project, Prefix: c.Prefix, Timeout: c.Timeout}
+	for _, pem := range []struct {
+		file string
+		into *string
+	}{{c.ServerCert, &o.ServerCert}, {c.ClientCert, &o.ClientCert}, {c.ClientKey, &o.ClientKey}} {
+		if pem.file == "" {
+			continue
+		}
+		b, err := os.ReadFile(pem.file)
+		if err != nil {
+			return nil, failed("cannot use LXD at "+c.Address, err, "correct lxd.server_cert, lxd.client_cert and lxd.client_key")
+		}
+		*pem.into = string(b)
+	}
+	return webspace.Connect(o)
 }
 
 // askLXD asks once, within the store's time limit.
-func askLXD(o webspace.Options) check.AskLXD {
+func askLXD(c config.LXD) check.AskLXD {
 	return func(ctx context.Context) check.LXD {
-		store, err := webspace.Connect(o)
+		s, err := store(c)
 		if err != nil {
 			return check.LXD{Error: err.Error()}
 		}
-		server, err := store.Server(ctx)
+		server, err := s.Server(ctx)
 		if err != nil {
-			return check.LXD{Error: strings.TrimPrefix(err.Error(), "could not ask LXD about itself: ")}
+			return check.LXD{Error: shortCause(err)}
 		}
 		// LXD tells a client that it does not trust only that it exists.
 		return check.LXD{Version: server.Version, Clustered: server.Clustered, Trusted: server.Version != ""}
+	}
+}
+
+// shortCause is the innermost reason of an error: "connection refused", and not the whole chain of who asked whom.
+func shortCause(err error) string {
+	if p, ok := errors.AsType[*webspace.Problem](err); ok && p.Cause != "" {
+		return p.Cause
+	}
+	for {
+		next := errors.Unwrap(err)
+		if many, ok := err.(interface{ Unwrap() []error }); ok && len(many.Unwrap()) > 0 {
+			all := many.Unwrap()
+			next = all[len(all)-1]
+		}
+		if next == nil {
+			return strings.TrimSpace(fmt.Sprint(err))
+		}
+		err = next
 	}
 }

@@ -72,7 +72,7 @@ func TestFindings(t *testing.T) {
 		{"container", func(f *Facts, _ *Want) { f.Bounding &^= 1 << 39; f.Bounding &^= 1 << 21 }, "capabilities", Failure, "CAP_BPF", "host"},
 		{"not root", func(f *Facts, _ *Want) { f.Effective = 0 }, "capabilities", Unknown, "CAP_NET_ADMIN", "root"},
 		{"no default route", func(f *Facts, _ *Want) { f.Routes = nil }, "underlay", Failure, "no default route", "underlay"},
-		{"interface missing", func(_ *Facts, w *Want) { w.Underlay = "ens9"; w.Uplink = "ens9" }, "underlay", Failure, "ens9 does not exist", "(underlay)"},
+		{"interface missing", func(_ *Facts, w *Want) { w.Underlay = "ens9"; w.Uplink = "ens9" }, "underlay", Failure, "ens9 does not exist", "(underlay.interface)"},
 		{"interface down", func(f *Facts, _ *Want) { f.Links[1].Running = false }, "underlay", Failure, "down", "ip link set eth0 up"},
 		{"no address", func(f *Facts, _ *Want) { f.Links[1].Addrs = nil }, "underlay", Failure, "no IPv4", "ip addr"},
 		{"docker took the prefix", func(f *Facts, _ *Want) {

@@ -15,9 +15,9 @@ func lxdChecks(f Facts, want Want) []Result {
 	case f.LXD.Error != "":
 		// lanyardd would start, and wait for it; but a machine without LXD is no node.
 		l.add(Failure, "LXD", "no answer at "+want.LXD+": "+f.LXD.Error,
-			"it is not running, listens elsewhere, or refuses this user", "systemctl status lxd, lxc info, or set lxd.socket in the configuration")
+			"it is not running, listens elsewhere, or refuses this user", "systemctl status lxd, lxc info, or set lxd.address in the configuration")
 	case f.LXD.Version == "":
-		l.add(Unknown, "LXD", "was not asked", "no address of it is known", "set lxd.socket in the configuration")
+		l.add(Unknown, "LXD", "was not asked", "no address of it is known", "set lxd.address in the configuration")
 	case !f.LXD.Trusted:
 		l.add(Failure, "LXD", f.LXD.Version+" at "+want.LXD+" does not trust us", "the client certificate is not in its trust store",
 			"lxc config trust add CERTIFICATE")

@@ -34,13 +34,13 @@ func networkChecks(f Facts, want Want) []Result {
 func interfaceCheck(l *list, f Facts, role, name, what string) (Link, bool) {
 	if name == "" {
 		l.add(Failure, role, "no default route", "Lanyard finds "+what+" by the default route, and there is none",
-			"ip route, or name the interface in the configuration ("+role+")")
+			"ip route, or name the interface in the configuration ("+role+".interface)")
 		return Link{}, false
 	}
 	link, ok := f.link(name)
 	switch {
 	case !ok:
-		l.add(Failure, role, name+" does not exist", "the configuration names "+what, "ip link, and correct the configuration ("+role+")")
+		l.add(Failure, role, name+" does not exist", "the configuration names "+what, "ip link, and correct the configuration ("+role+".interface)")
 	case !link.Up || !link.Running:
 		l.add(Failure, role, name+" is down", "it has no carrier or is not set up", "ip link set "+name+" up")
 	case len(link.Addrs) == 0:
@@ -89,7 +89,7 @@ func mtuCheck(l *list, ul Link, want Want) {
 	switch {
 	case lan > most:
 		l.add(Failure, "MTU", fmt.Sprintf("%d asked for, %d possible on %s", lan, most, ul.Name),
-			fmt.Sprintf("a tunnel takes %d bytes of the underlay's %d", overhead, ul.MTU), "lower mtu in the configuration, or raise it on "+ul.Name)
+			fmt.Sprintf("a tunnel takes %d bytes of the underlay's %d", overhead, ul.MTU), "lower lan.mtu in the configuration, or raise it on "+ul.Name)
 	case lan < MinLAN:
 		l.add(Failure, "MTU", fmt.Sprintf("%d on the LAN", lan), fmt.Sprintf("IPv6 needs %d", MinLAN), fmt.Sprintf("ip link set %s mtu 1500", ul.Name))
 	default:

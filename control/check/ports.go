@@ -31,7 +31,7 @@ func tunnelCheck(l *list, f Facts, want Want) {
 		}
 		if link.VNI == want.VNI {
 			l.add(Failure, "tunnel port", fmt.Sprintf("%s already has VNI %d on UDP %d", link.Name, link.VNI, link.Port),
-				"the kernel allows one device per VNI and port", "ip link del "+link.Name+", or choose another vni or port in the configuration")
+				"the kernel allows one device per VNI and port", "ip link del "+link.Name+", or choose another lan.vni or underlay.port")
 			return
 		}
 		own = true // the kernel's socket is shared between VXLAN devices of one port
@@ -39,7 +39,7 @@ func tunnelCheck(l *list, f Facts, want Want) {
 	for _, s := range f.Sockets {
 		if s.Proto == "udp" && s.Local.Port() == want.TunnelPort && !own {
 			l.add(Failure, "tunnel port", fmt.Sprintf("UDP %d is taken by %s", want.TunnelPort, who(s)),
-				"the tunnel's socket cannot be bound", "stop it, or choose another port in the configuration (the same on every node)")
+				"the tunnel's socket cannot be bound", "stop it, or choose another underlay.port (the same on every node)")
 			return
 		}
 	}
