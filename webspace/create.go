@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/lxc/incus/shared/api"
@@ -52,7 +53,7 @@ func (s *Store) Create(ctx context.Context, o CreateOptions) (Instance, error) {
 	rand.Read(nonce) // never fails: crypto/rand, Go 1.24
 	mark := hex.EncodeToString(nonce)
 
-	err := s.create(ctx, name, mark, o)
+	op, err := s.create(ctx, name, mark, o)
 	if err == nil && o.Start {
 		err = s.Start(ctx, name)
 	}
@@ -63,50 +64,81 @@ func (s *Store) Create(ctx context.Context, o CreateOptions) (Instance, error) {
 	if err == nil {
 		return i, nil
 	}
-	if leftover := s.undo(context.WithoutCancel(ctx), name, mark); leftover != nil {
+	if leftover := s.undo(context.WithoutCancel(ctx), name, mark, op); leftover != nil {
 		err = &Problem{What: err.Error(), Cause: "and what was begun could not be removed: " + leftover.Error(), Next: "lxc delete --force " + name, Err: err}
 	}
 	return Instance{}, err
 }
 
-// create allocates and creates, under one lock: two creations here never choose the same address. One on another
-// node could; that is seen afterwards, and the younger moves.
-func (s *Store) create(ctx context.Context, name, mark string, o CreateOptions) error {
+// create allocates and creates. Two creations here never choose the same address: it is reserved until LXD has it. One
+// on another node could; that is seen afterwards, and the younger moves. op is the operation that LXD works on, if it got so far.
+func (s *Store) create(ctx context.Context, name, mark string, o CreateOptions) (op string, err error) {
+	r, release, err := s.reserve(ctx, name, o)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	if op, err = s.post(ctx, name, mark, r, o); err != nil {
+		return op, err
+	}
+	return op, s.verify(ctx, name, o.MTU)
+}
+
+// reserve chooses the address of a new webspace, and keeps others here from choosing it until release.
+func (s *Store) reserve(ctx context.Context, name string, o CreateOptions) (r Record, release func(), err error) {
 	s.allocate.Lock()
 	defer s.allocate.Unlock()
 	list, err := s.List(ctx)
 	if err != nil {
-		return err
+		return Record{}, nil, err
 	}
-	used := make(map[netip.Addr]bool, len(list))
+	used := s.used(list)
+	what := "could not create webspace " + name
 	for _, i := range list {
 		if i.Name == name {
-			return &Problem{What: "could not create webspace " + name, Cause: "it exists", Next: "see: lxc info " + name, Kind: ErrExists}
+			return Record{}, nil, &Problem{What: what, Cause: "it exists", Next: "see: lxc info " + name, Kind: ErrExists}
 		}
-		used[i.Record.Address] = true
 	}
-	r := o.Record.Clone()
+	r = o.Record.Clone()
 	r.User = o.UID
 	switch {
 	case !r.Address.IsValid():
 		if r.Address, err = s.o.Pool.Allocate(o.UID, used); err != nil {
-			return err
+			return Record{}, nil, err
 		}
 	case !s.o.Pool.Contains(r.Address):
-		return &Problem{What: "could not create webspace " + name, Cause: fmt.Sprintf("%s is not in %s - %s", r.Address, s.o.Pool.First, s.o.Pool.Last), Kind: ErrInvalid}
+		return Record{}, nil, &Problem{What: what, Cause: fmt.Sprintf("%s is not in %s - %s", r.Address, s.o.Pool.First, s.o.Pool.Last), Kind: ErrInvalid}
 	case used[r.Address]:
-		return &Problem{What: "could not create webspace " + name, Cause: r.Address.String() + " is taken", Kind: ErrExists}
+		return Record{}, nil, &Problem{What: what, Cause: r.Address.String() + " is taken", Kind: ErrExists}
 	}
-	if err := s.post(ctx, name, mark, r, o); err != nil {
-		return err
+	if s.reserved == nil {
+		s.reserved = make(map[netip.Addr]bool)
 	}
-	return s.verify(ctx, name, o.MTU)
+	s.reserved[r.Address] = true
+	return r, func() {
+		s.allocate.Lock()
+		defer s.allocate.Unlock()
+		delete(s.reserved, r.Address)
+	}, nil
 }
 
-func (s *Store) post(ctx context.Context, name, mark string, r Record, o CreateOptions) error {
+// used are the addresses that may not be given out: those in the list, and those that creations here will write. The
+// caller holds allocate.
+func (s *Store) used(list []Instance) map[netip.Addr]bool {
+	used := make(map[netip.Addr]bool, len(list)+len(s.reserved))
+	for _, i := range list {
+		used[i.Record.Address] = true
+	}
+	for a := range s.reserved {
+		used[a] = true
+	}
+	return used
+}
+
+func (s *Store) post(ctx context.Context, name, mark string, r Record, o CreateOptions) (op string, err error) {
 	text, err := Encode(r)
 	if err != nil {
-		return err
+		return "", err
 	}
 	req := api.InstancesPost{
 		Name: name, Type: api.InstanceTypeContainer, Source: api.InstanceSource{Type: "image"},
@@ -129,8 +161,11 @@ func (s *Store) post(ctx context.Context, name, mark string, r Record, o CreateO
 	if o.Node != "" {
 		target.Set("target", o.Node)
 	}
-	_, err = s.operate(ctx, "create webspace "+name, "POST", "/1.0/instances", target, req, "")
-	return err
+	op, err = s.operate(ctx, "create webspace "+name, "POST", "/1.0/instances", target, req, "")
+	if errors.Is(err, ErrConflict) {
+		err = &Problem{What: "could not create webspace " + name, Cause: "somebody else is creating it", Next: "see: lxc info " + name, Kind: ErrExists, Err: err}
+	}
+	return op, err
 }
 
 // verify looks whether an older webspace has our address after all, and moves away from it until none has.
@@ -141,10 +176,8 @@ func (s *Store) verify(ctx context.Context, name string, mtu int) error {
 			return err
 		}
 		settled, _ := Settle(list)
-		used := make(map[netip.Addr]bool, len(list))
 		lost := false
 		for _, i := range settled {
-			used[i.Record.Address] = true
 			if i.Name == name {
 				lost = errors.Is(i.RecordErr, ErrConflict)
 			}
@@ -152,6 +185,9 @@ func (s *Store) verify(ctx context.Context, name string, mtu int) error {
 		if !lost {
 			return nil
 		}
+		s.allocate.Lock()
+		used := s.used(list)
+		s.allocate.Unlock()
 		if err := s.assign(ctx, name, used, mtu); err != nil {
 			return err
 		}
@@ -178,10 +214,16 @@ func (s *Store) assign(ctx context.Context, name string, used map[netip.Addr]boo
 	})
 }
 
-// undo removes what a failed creation left, and only that: the instance must carry our mark.
-func (s *Store) undo(ctx context.Context, name, mark string) error {
+// undo removes what a failed creation left, and only that: the instance must carry our mark. LXD may still be at work
+// on it, so that work is awaited first.
+func (s *Store) undo(ctx context.Context, name, mark, op string) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
+	if op != "" {
+		if err := s.await(ctx, "create webspace "+name, &api.Operation{ID: op, StatusCode: api.Running}); errors.Is(err, ErrUnavailable) {
+			return err
+		}
+	}
 	for {
 		var raw api.Instance
 		_, err := s.get(ctx, "look for "+name, "/1.0/instances/"+name, nil, &raw)
@@ -216,13 +258,10 @@ func (s *Store) Adopt(ctx context.Context, mtu int) (adopted []string, issues []
 		return nil, nil, err
 	}
 	list, _ = Settle(list)
-	used := make(map[netip.Addr]bool, len(list))
-	for _, i := range list {
-		if i.Status == Errored {
-			// Its address is not known now, and could be given away. Nothing is urgent about adoption.
-			return nil, nil, nil
-		}
-		used[i.Record.Address] = true
+	used := s.used(list)
+	if slices.ContainsFunc(list, func(i Instance) bool { return i.Status == Errored }) {
+		// Its address is not known now, and could be given away. Nothing is urgent about adoption.
+		return nil, nil, nil
 	}
 	for _, i := range list {
 		if i.RecordErr != nil || i.Record.Address.IsValid() {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -43,8 +44,9 @@ type Store struct {
 	socket string // path, when local
 	url    string // base URL, when remote
 
-	allocate sync.Mutex // held from choosing an address until it is written
-	edits    keyed      // one edit of an instance at a time, here; LXD's ETag guards against others
+	allocate sync.Mutex          // held while addresses are chosen
+	reserved map[netip.Addr]bool // chosen by creations that LXD does not know of yet
+	edits    keyed               // one edit of an instance at a time, here; LXD's ETag guards against others
 }
 
 // Connect makes a Store. It only checks the options; LXD need not be there yet.
@@ -169,7 +171,8 @@ func (s *Store) get(ctx context.Context, what, path string, query url.Values, in
 // operate sends a request that LXD works on in the background, and waits for the end of that work or of ctx. The end
 // of ctx does not end LXD's work: id says which operation it was ("" when none was begun).
 func (s *Store) operate(ctx context.Context, what, method, path string, query url.Values, body any, etag string) (id string, err error) {
-	resp, _, err := s.request(ctx, userAgent, what, method, path, query, body, etag)
+	// Once sent it is LXD's: giving up before its answer would leave us not knowing what it has begun.
+	resp, _, err := s.request(context.WithoutCancel(ctx), userAgent, what, method, path, query, body, etag)
 	if err != nil {
 		return "", err
 	}
@@ -177,21 +180,26 @@ func (s *Store) operate(ctx context.Context, what, method, path string, query ur
 	if err != nil || op.ID == "" {
 		return "", &Problem{What: what, Cause: "LXD's answer is not an operation", Next: "compare versions: lxd --version", Err: err}
 	}
+	return op.ID, s.await(ctx, what, op)
+}
+
+// await waits for the end of an operation, and gives its error.
+func (s *Store) await(ctx context.Context, what string, op *api.Operation) error {
 	for !op.StatusCode.IsFinal() {
 		// LXD forgets an operation seconds after its end, so we are already waiting when it ends; the wait is cut in
 		// slices, so that a daemon that died meanwhile is noticed.
 		if err := ctx.Err(); err != nil {
-			return op.ID, s.failed(what, err)
+			return s.failed(what, err)
 		}
 		wait := url.Values{"timeout": {"10"}}
 		if _, err := s.get(ctx, what, "/1.0/operations/"+url.PathEscape(op.ID)+"/wait", wait, op); err != nil {
-			return op.ID, err
+			return err
 		}
 	}
 	if op.Err != "" {
-		return op.ID, s.failed(what, errors.New(op.Err))
+		return s.failed(what, errors.New(op.Err))
 	}
-	return op.ID, nil
+	return nil
 }
 
 // failed turns an error of the library into a *Problem with its kind.
@@ -223,6 +231,8 @@ func (s *Store) failed(what string, err error) error {
 		p.Kind, p.Next = ErrUnavailable, "see whether it runs: systemctl status lxd"
 	case strings.Contains(err.Error(), "already exists"): // operations have no codes, only words
 		p.Kind = ErrExists
+	case strings.Contains(err.Error(), "is busy running a"), strings.Contains(err.Error(), "matching non-reusable operation"):
+		p.Kind, p.Next = ErrConflict, "try again" // LXD's own lock: somebody starts, stops or changes it right now
 	case strings.Contains(err.Error(), "EOF"), strings.Contains(err.Error(), "shutting down"):
 		p.Kind, p.Next = ErrUnavailable, "see whether it runs: systemctl status lxd"
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // attempts at an edit that others keep overtaking, before ErrConflict.
-const attempts = 12
+const attempts = 50
 
 // Update changes the record of one webspace: change gets the current record and edits it; what it leaves is checked
 // and written, unless the instance was changed in between, in which case everything is done again. An error of change
