@@ -78,6 +78,9 @@ func (c *Config) checkDevices() error {
 	case c.Underlay.Port == 0:
 		return bad("underlay.port", "0 is no port", "use 4789, the same on every node")
 	}
+	if p := c.LAN.Pool; !p.First.Is4() || p.Last.Less(p.First) || !c.LAN.Prefix.Contains(p.First) || !c.LAN.Prefix.Contains(p.Last) {
+		return bad("lan.pool", fmt.Sprintf("%q is no range of the LAN %v", p, c.LAN.Prefix), "leave it out, or write one such as 172.24.1.1-172.24.253.254")
+	}
 	for key, a := range map[string]netip.Addr{"underlay.address": c.Underlay.Address, "uplink.address": c.Uplink.Address} {
 		if err := c.outside(key, a); err != nil {
 			return err

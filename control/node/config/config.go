@@ -30,6 +30,7 @@ type LAN struct {
 	Gateway    netip.Addr     `koanf:"gateway" doc:"Answered by every node for its own webspaces."`
 	GatewayMAC MAC            `koanf:"gateway_mac" doc:"Of the gateway, the same on every node."`
 	Infra      []netip.Prefix `koanf:"infrastructure" doc:"Ranges of nodes, ingress and control: webspaces may answer them, but open nothing towards them. Empty: the first and the gateway's /24 of the prefix."`
+	Pool       AddrRange      `koanf:"pool" doc:"Addresses of webspaces. Empty: from the second /24 of the prefix to the last one before the gateway's, or to its end."`
 	VNI        uint32         `koanf:"vni" doc:"VXLAN network identifier."`
 	MTU        int            `koanf:"mtu" doc:"Of webspaces, bytes. 0: what the underlay leaves (its MTU - 50)."`
 	Domain     string         `koanf:"domain" doc:"DNS domain of webspaces."`

@@ -99,6 +99,7 @@ func TestResolveDefaults(t *testing.T) {
 		"underlay":  c.Underlay.Interface == "eth0" && c.Underlay.Address.String() == "192.0.2.1",
 		"uplink":    c.Uplink.Interface == "eth0" && c.Uplink.Address.String() == "192.0.2.1",
 		"forwards":  len(c.Forwards.Addresses) == 1 && c.Forwards.Addresses[0] == c.Uplink.Address,
+		"pool":      c.LAN.Pool.String() == "172.24.1.1-172.24.253.254",
 		"deny":      len(c.Egress.Deny) == 9,
 		"infra":     len(c.LAN.Infra) == 2 && c.LAN.Infra[0].String() == "172.24.0.0/24" && c.LAN.Infra[1].String() == "172.24.254.0/24",
 		"dns":       len(c.DHCP.DNS) == 1 && c.DHCP.DNS[0].String() == "198.51.100.53", // not the stub, not a denied one
@@ -190,6 +191,9 @@ func TestMistakes(t *testing.T) {
 		{text: "lan: {mtu: 60}", want: "lan.mtu"},
 		{text: "lan: {prefix: 10.0.0.0/24, gateway: 10.0.0.1}", want: "lan.infrastructure"},
 		{text: "lan: {infrastructure: [10.0.0.0/8]}", want: "lan.infrastructure"},
+		{text: "lan: {pool: 172.24.1.1}", want: "lan.pool"},
+		{text: "lan: {pool: 172.24.2.1-172.24.1.1}", want: "lan.pool"},
+		{text: "lan: {pool: 10.0.0.1-10.0.0.9}", want: "lan.pool"},
 		{text: "node: {index: 254}", want: "node.index"},
 		{text: "node: {name: 'a b'}", want: "node.name"},
 		{text: "node: {name: 7}", want: "node.name"},
@@ -273,6 +277,21 @@ func TestFile(t *testing.T) {
 	}
 	if _, err := Load(Sources{File: "/dev/zero"}); err == nil {
 		t.Error("a device was read as a file")
+	}
+}
+
+func TestPool(t *testing.T) {
+	for prefix, want := range map[string]string{
+		"172.24.0.0/16 172.24.254.1": "172.24.1.1-172.24.253.254",
+		"10.0.0.0/8 10.0.0.254":      "10.0.1.1-10.255.255.254",
+		"10.1.0.0/22 10.1.3.1":       "10.1.1.1-10.1.2.254",
+	} {
+		c := Default()
+		p, g, _ := strings.Cut(prefix, " ")
+		c.LAN.Prefix, c.LAN.Gateway = netip.MustParsePrefix(p), netip.MustParseAddr(g)
+		if got, _, err := c.Resolve(machine()); err != nil || got.LAN.Pool.String() != want {
+			t.Errorf("%s: %v, want %s; %v", prefix, got.LAN.Pool, want, err)
+		}
 	}
 }
 

@@ -74,6 +74,8 @@ func kindOf(t reflect.Type) string {
 		return "MAC address"
 	case reflect.TypeFor[PortRange]():
 		return "ports"
+	case reflect.TypeFor[AddrRange]():
+		return "addresses"
 	case reflect.TypeFor[Peer]():
 		return "peers"
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,6 +15,9 @@ func (c Config) Resolve(m Machine) (resolved Config, warnings []string, err erro
 	}
 	if err := c.resolveNode(m); err != nil {
 		return c, nil, err
+	}
+	if c.LAN.Pool == (AddrRange{}) {
+		c.LAN.Pool = c.pool()
 	}
 	if err := c.resolveInterfaces(m); err != nil {
 		return c, nil, err
@@ -82,6 +86,25 @@ func nodeIP(prefix netip.Prefix, n int) netip.Addr {
 	b := prefix.Addr().As4()
 	b[3] += byte(n) // the prefix is at least a /24
 	return netip.AddrFrom4(b)
+}
+
+// pool is the range of webspaces about which nothing was said: between the nodes and the gateway.
+func (c *Config) pool() AddrRange {
+	first := number(c.LAN.Prefix.Addr()) + 256 + 1
+	last := number(c.LAN.Prefix.Addr()) | ^uint32(0)>>c.LAN.Prefix.Bits() - 1
+	if below := number(c.LAN.Gateway)&^255 - 2; below > first && number(c.LAN.Gateway) > first {
+		last = below
+	}
+	return AddrRange{address(first), address(last)}
+}
+
+func number(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func address(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))
 }
 
 func (c *Config) resolveInterfaces(m Machine) error {

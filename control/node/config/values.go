@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -62,7 +63,37 @@ func (r PortRange) Overlaps(o PortRange) bool { return r.First <= o.Last && o.Fi
 // Contains says whether a port is in the range.
 func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
 
+// AddrRange is inclusive at both ends, and written 172.24.1.1-172.24.253.254. The zero range is none.
+type AddrRange struct{ First, Last netip.Addr }
+
+// UnmarshalText reads first-last; nothing is no range.
+func (r *AddrRange) UnmarshalText(b []byte) error {
+	*r = AddrRange{}
+	if len(b) == 0 {
+		return nil
+	}
+	first, last, _ := strings.Cut(string(b), "-")
+	f, err1 := netip.ParseAddr(strings.TrimSpace(first))
+	l, err2 := netip.ParseAddr(strings.TrimSpace(last))
+	if err1 != nil || err2 != nil || !f.Is4() || !l.Is4() || l.Less(f) {
+		return fmt.Errorf("%q is no range of IPv4 addresses such as 172.24.1.1-172.24.253.254", b)
+	}
+	*r = AddrRange{f, l}
+	return nil
+}
+
+// MarshalText is the inverse of UnmarshalText.
+func (r AddrRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+func (r AddrRange) String() string {
+	if !r.First.IsValid() {
+		return ""
+	}
+	return r.First.String() + "-" + r.Last.String()
+}
+
 var (
+	_ encoding.TextUnmarshaler = (*AddrRange)(nil)
 	_ encoding.TextUnmarshaler = (*MAC)(nil)
 	_ encoding.TextUnmarshaler = (*PortRange)(nil)
 )
