@@ -32,13 +32,19 @@ func TestUnderlayICMPErrors(t *testing.T) {
 				inside  *Frame                   // as the webspace sent it
 			}{
 				{"UDP flow", sent(func(f *Frame) *Frame { return f.UDP(40000, 53).Text("query") }),
-					func(p uint16) *Frame { return Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Server, TTL(1)).UDP(p, 53).Text("query") },
+					func(p uint16) *Frame {
+						return Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Server, TTL(1)).UDP(p, 53).Text("query")
+					},
 					Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.WS1.IP, w.Server, TTL(1)).UDP(40000, 53).Text("query")},
 				{"TCP flow", sent(func(f *Frame) *Frame { return f.TCP(40000, 80, "S", 1410) }),
-					func(p uint16) *Frame { return Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Server, TTL(1)).TCP(p, 80, "S", 1410) },
+					func(p uint16) *Frame {
+						return Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Server, TTL(1)).TCP(p, 80, "S", 1410)
+					},
 					Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.WS1.IP, w.Server, TTL(1)).TCP(40000, 80, "S", 1410)},
 				{"ping", sent(func(f *Frame) *Frame { return f.ICMP(8, 0, 77, 1).Fill(32) }),
-					func(p uint16) *Frame { return Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Server, TTL(1)).ICMP(8, 0, p, 1).Fill(32) },
+					func(p uint16) *Frame {
+						return Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Server, TTL(1)).ICMP(8, 0, p, 1).Fill(32)
+					},
 					Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.WS1.IP, w.Server, TTL(1)).ICMP(8, 0, 77, 1).Fill(32)},
 			} {
 				for _, e := range []struct {

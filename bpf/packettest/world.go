@@ -37,6 +37,7 @@ type World struct {
 	Ifindex map[string]int // of the devices, by name
 	Tables  map[string]Table
 	reasons map[uint64]string // enum drop_reason
+	types   *btf.Spec
 	ns      *Namespace
 	rec     *recorder
 	colls   []*ebpf.Collection
@@ -124,7 +125,7 @@ func (w *World) readReasons(spec *ebpf.CollectionSpec) error {
 	if err := spec.Types.TypeByName("drop_reason", &e); err != nil {
 		return fmt.Errorf("enum drop_reason: %w", err)
 	}
-	w.reasons = map[uint64]string{}
+	w.reasons, w.types = map[uint64]string{}, spec.Types
 	for _, v := range e.Values {
 		w.reasons[v.Value] = strings.ToLower(strings.TrimPrefix(v.Name, "REASON_"))
 	}
