@@ -216,7 +216,11 @@ func (f *Frame) Raw() *Frame {
 // Bytes gives the finished frame. It is not padded to 60 bytes: veths carry short frames.
 func (f *Frame) Bytes() []byte {
 	buf := gopacket.NewSerializeBuffer()
-	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: !f.raw, ComputeChecksums: !f.raw}, f.stack...); err != nil {
+	err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: !f.raw, ComputeChecksums: !f.raw}, f.stack[1:]...)
+	if err == nil {
+		err = f.stack[0].SerializeTo(buf, gopacket.SerializeOptions{}) // with FixLengths gopacket would pad
+	}
+	if err != nil {
 		panic(fmt.Sprintf("a frame that gopacket cannot build: %v", err))
 	}
 	return append([]byte(nil), buf.Bytes()...)
