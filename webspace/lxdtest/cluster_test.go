@@ -75,7 +75,7 @@ func publish(t *testing.T, l *lab.Lab, stores []*webspace.Store) {
 		t.Errorf("published for nobody: %v", err)
 	}
 	// Somebody else's nonsense is that member's problem.
-	if _, err := l.Node(1).LXC(ctx, "query", "--wait", "-X", "PATCH", "-d", `{"roles":["database"],"config":{"user.lanyard":"{\"index\":\"x\""}}`, "/1.0/cluster/members/n3"); err != nil {
+	if _, err := l.Node(1).LXC(ctx, "query", "--wait", "-X", "PATCH", "-d", `{"roles":["database"],"failure_domain":"default","groups":["default"],"config":{"user.lanyard":"{\"index\":\"x\""}}`, "/1.0/cluster/members/n3"); err != nil {
 		t.Fatal(err)
 	}
 	members, err = stores[0].Members(ctx)
