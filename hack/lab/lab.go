@@ -121,6 +121,9 @@ func New(ctx context.Context, o Options) (_ *Lab, err error) {
 		if err := l.cluster(ctx); err != nil {
 			return nil, err
 		}
+		if err := l.ImportTiny(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return l, l.writeState()
 }
