@@ -1,7 +1,9 @@
 package packettest
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -122,23 +124,27 @@ func (n Net) Forwards() []Forward {
 	}
 }
 
-// Devices of the node in the namespace of the tests. BPF_PROG_TEST_RUN sends nothing, so where their far ends
-// are does not matter.
+// Devices of the node in the namespace of the tests. Their other ends, NAME-far, are all in a second namespace.
 const (
 	Underlay = "under"
 	Router   = "vxlan" // route lookups name it as the one of arrival, and so it alone may forward
+	far      = "-far"
 )
 
-func (n Net) devices() (map[string]int, error) {
+// devices makes the node's devices; outside is a descriptor of the second namespace.
+func (n Net) devices(outside int) (map[string]int, error) {
+	if err := quiet(); err != nil {
+		return nil, err
+	}
 	ifindex := map[string]int{}
 	for _, d := range []struct {
-		name string
-		mac  net.HardwareAddr
+		name     string
+		mac, far net.HardwareAddr
 	}{
-		{Underlay, n.UnderlayMAC}, {Router, MAC("02:76:78:00:00:01")}, {n.Node.Name, n.Node.MAC},
-		{n.WS1.Name, MAC("fe:00:00:00:00:01")}, {n.WS2.Name, MAC("fe:00:00:00:00:02")}, {n.Pod.Name, MAC("fe:00:00:00:00:03")},
+		{Underlay, n.UnderlayMAC, n.RouterMAC}, {Router, MAC("02:76:78:00:00:01"), nil}, {n.Node.Name, n.Node.MAC, nil},
+		{n.WS1.Name, MAC("fe:00:00:00:00:01"), n.WS1.MAC}, {n.WS2.Name, MAC("fe:00:00:00:00:02"), n.WS2.MAC}, {n.Pod.Name, MAC("fe:00:00:00:00:03"), n.Pod.MAC},
 	} {
-		link := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: d.name + "-far"}
+		link := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: d.name + far, PeerHardwareAddr: d.far, PeerNamespace: netlink.NsFd(outside)}
 		link.Name, link.HardwareAddr, link.MTU = d.name, d.mac, int(n.MTU)
 		if d.name == Underlay {
 			link.MTU = int(n.MTU) + TunnelSize
@@ -146,22 +152,47 @@ func (n Net) devices() (map[string]int, error) {
 		if err := netlink.LinkAdd(link); err != nil {
 			return nil, fmt.Errorf("device %s: %w: needs CAP_NET_ADMIN and the module veth; run the tests as root", d.name, err)
 		}
-		for _, end := range []string{link.PeerName, link.Name} {
-			got, err := netlink.LinkByName(end)
-			if err != nil {
-				return nil, err
-			}
-			if err := netlink.LinkSetUp(got); err != nil {
-				return nil, err
-			}
-			ifindex[end] = got.Attrs().Index
+		index, err := up(d.name)
+		if err != nil {
+			return nil, err
 		}
+		ifindex[d.name] = index
 	}
 	// Of the devices only this one; ip_forward of the whole machine stays off.
 	if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+Router+"/forwarding", []byte("1"), 0); err != nil {
 		return nil, err
 	}
 	return ifindex, n.routes(ifindex[Underlay])
+}
+
+// farEnds sets the other ends up, in their namespace.
+func farEnds(near map[string]int) (map[string]int, error) {
+	ifindex := map[string]int{}
+	for name := range near {
+		index, err := up(name + far)
+		if err != nil {
+			return nil, err
+		}
+		ifindex[name] = index
+	}
+	return ifindex, nil
+}
+
+func up(name string) (ifindex int, err error) {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return 0, err
+	}
+	return link.Attrs().Index, netlink.LinkSetUp(link)
+}
+
+// quiet keeps the kernel of this namespace from sending IPv6 frames of its own.
+func quiet() error {
+	err := os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
+	if errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
+		return nil
+	}
+	return err
 }
 
 // routes are what the kernel of a node knows: NAT asks it for next hops.

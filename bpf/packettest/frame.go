@@ -217,13 +217,14 @@ func (f *Frame) Raw() *Frame {
 func (f *Frame) Bytes() []byte {
 	buf := gopacket.NewSerializeBuffer()
 	err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: !f.raw, ComputeChecksums: !f.raw}, f.stack[1:]...)
+	size := len(buf.Bytes()) + 14
 	if err == nil {
-		err = f.stack[0].SerializeTo(buf, gopacket.SerializeOptions{}) // with FixLengths gopacket would pad
+		err = f.stack[0].SerializeTo(buf, gopacket.SerializeOptions{})
 	}
 	if err != nil {
 		panic(fmt.Sprintf("a frame that gopacket cannot build: %v", err))
 	}
-	return append([]byte(nil), buf.Bytes()...)
+	return append([]byte(nil), buf.Bytes()[:size]...) // gopacket pads
 }
 
 // Tunnel wraps a frame in VXLAN (RFC 7348) on the way from one VTEP to another; src and dst are the outer MACs.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // Verdict of a program, the same words for tcx and XDP.
@@ -39,8 +41,11 @@ type World struct {
 	reasons map[uint64]string // enum drop_reason
 	types   *btf.Spec
 	ns      *Namespace
+	outside *Namespace     // where the other ends of the devices are
+	farEnds map[string]int // their indices, by the name of the near end
 	rec     *recorder
 	colls   []*ebpf.Collection
+	links   []link.Link
 	progs   map[string]*ebpf.Program
 }
 
@@ -56,7 +61,10 @@ func Open(n Net, sizes map[string]uint32, specs ...*ebpf.CollectionSpec) (_ *Wor
 	if w.ns, err = NewNamespace(); err != nil {
 		return nil, err
 	}
-	if err := w.ns.Do(func() (err error) { w.Ifindex, err = n.devices(); return err }); err != nil {
+	if w.outside, err = NewNamespace(); err != nil {
+		return nil, err
+	}
+	if err := w.connect(); err != nil {
 		return nil, err
 	}
 	if w.rec, err = newRecorder(); err != nil {
@@ -150,15 +158,40 @@ func (w *World) Program(name string) *ebpf.Program { return w.progs[name] }
 
 // Close ends the world.
 func (w *World) Close() {
+	for _, l := range w.links {
+		_ = l.Close() // its namespace goes away next
+	}
 	for _, c := range w.colls {
 		c.Close()
 	}
 	if w.rec != nil {
 		_ = w.rec.Close() // a descriptor of a test; nothing to be done about it
 	}
-	if w.ns != nil {
-		w.ns.Close()
+	for _, ns := range []*Namespace{w.ns, w.outside} {
+		if ns != nil {
+			ns.Close()
+		}
 	}
+}
+
+// connect makes the devices.
+func (w *World) connect() error {
+	var fd int
+	err := w.outside.Do(func() (err error) {
+		if err := quiet(); err != nil {
+			return err
+		}
+		fd, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := w.ns.Do(func() (err error) { w.Ifindex, err = w.devices(fd); return err }); err != nil {
+		return err
+	}
+	return w.outside.Do(func() (err error) { w.farEnds, err = farEnds(w.Ifindex); return err })
 }
 
 // Run gives a frame to a program as if it had come in by (or, for the node program, went out of) a device.
