@@ -97,6 +97,9 @@ func New(ctx context.Context, o Options) (_ *Lab, err error) {
 			err = errors.Join(err, l.Close())
 		}
 	}()
+	if err := os.WriteFile(filepath.Join(l.Dir, "holder.sh"), holderScript, 0o755); err != nil {
+		return nil, err
+	}
 	if err := l.internet(ctx); err != nil {
 		return nil, err
 	}

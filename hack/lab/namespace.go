@@ -45,9 +45,6 @@ func (l *Lab) hold(ctx context.Context, kind, name, cgroup string) (*Namespace, 
 	}
 	ns.env = l.environment(ns)
 	script := filepath.Join(l.Dir, "holder.sh")
-	if err := os.WriteFile(script, holderScript, 0o755); err != nil {
-		return nil, err
-	}
 	output, err := os.Create(filepath.Join(ns.Dir, "holder.log"))
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,15 +40,19 @@ func initd() int {
 }
 
 // unblock starts init anew with no signal blocked. LXC takes a blocked SIGRTMIN+3 for a sign of systemd and would send that
-// instead of SIGPWR; it passes its own mask on, and Go keeps what it finds.
+// instead of SIGPWR; its monitor passes its own mask on, and the first thread of a Go program keeps what it finds.
 func unblock() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var none, old unix.Sigset_t
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, &old); err != nil || old == none {
+	status, err := os.ReadFile("/proc/1/status") // of the first thread, which need not be ours
+	if err != nil || !strings.Contains(string(status), "\nSigBlk:") || strings.Contains(string(status), "\nSigBlk:\t0000000000000000\n") {
 		return
 	}
-	fmt.Println("init: cannot start anew:", unix.Exec("/proc/self/exe", os.Args, os.Environ()))
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var none unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil); err == nil {
+		err = unix.Exec("/proc/self/exe", os.Args, os.Environ())
+		fmt.Println("init: cannot start anew:", err)
+	}
 }
 
 // keep runs a program again whenever it ends. Its process is waited for here, orphans by reap.
