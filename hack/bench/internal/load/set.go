@@ -1,0 +1,141 @@
+// Package load holds the generators that run inside cells. They are written on blocking system calls without Go's
+// poller, so that little of the time that is measured is their own; both sides of every comparison bear the same.
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lanyard-project/lanyard/hack/bench/internal/cell"
+)
+
+// patience is how long a generator waits for one packet before it says that the path is broken, seconds.
+const patience = 10
+
+// None is an empty argument or result.
+type None struct{}
+
+// Set is the state of the generators of one cell: sockets and programs by name.
+type Set struct {
+	fds    map[string]int
+	lives  map[string]*live
+	sinks  map[string]*sink
+	sprays map[string]spray
+}
+
+// Ops are the operations of a cell that generates load.
+func (s *Set) Ops() map[string]cell.Handler {
+	s.fds, s.lives, s.sinks = map[string]int{}, map[string]*live{}, map[string]*sink{}
+	s.sprays = map[string]spray{}
+	return map[string]cell.Handler{
+		"sysctl":      cell.Op(Sysctl),
+		"nft":         cell.Op(NFT),
+		"features":    cell.Op(Features),
+		"quiet":       cell.Op(quiet),
+		"close":       cell.Op(s.close),
+		"tcp.listen":  cell.Op(s.tcpListen),
+		"tcp.accept":  cell.Op(s.tcpAccept),
+		"tcp.connect": cell.Op(s.tcpConnect),
+		"rr.serve":    cell.Op(s.rrServe),
+		"rr.run":      cell.Op(s.rrRun),
+		"bulk.recv":   cell.Op(s.bulkRecv),
+		"bulk.send":   cell.Op(s.bulkSend),
+		"udp.open":    cell.Op(s.udpOpen),
+		"udp.recv":    cell.Op(s.udpRecv),
+		"udp.send":    cell.Op(s.udpSend),
+		"storm.serve": cell.Op(s.stormServe),
+		"storm.run":   cell.Op(s.stormRun),
+		"proxy.start": cell.Op(startProxy),
+		"spray.open":  cell.Op(s.sprayOpen),
+		"spray.run":   cell.Op(s.sprayRun),
+		"live.load":   cell.Op(s.liveLoad),
+		"live.run":    cell.Op(s.liveRun),
+		"sink.attach": cell.Op(s.sinkAttach),
+		"sink.count":  cell.Op(s.sinkCount),
+	}
+}
+
+// quiet stops what Go's runtime does by itself: nothing here makes much garbage.
+func quiet(None) (None, error) {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(256 << 20)
+	return None{}, nil
+}
+
+// Named names a socket.
+type Named struct {
+	Name string `json:"name"`
+}
+
+func (s *Set) close(a Named) (None, error) {
+	fd, ok := s.fds[a.Name]
+	if !ok {
+		return None{}, nil
+	}
+	delete(s.fds, a.Name)
+	return None{}, unix.Close(fd)
+}
+
+func (s *Set) fd(name string) (int, error) {
+	fd, ok := s.fds[name]
+	if !ok {
+		return 0, fmt.Errorf("no socket %q", name)
+	}
+	return fd, nil
+}
+
+func (s *Set) put(name string, fd int) {
+	if old, ok := s.fds[name]; ok {
+		_ = unix.Close(old)
+	}
+	s.fds[name] = fd
+}
+
+func sockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
+	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+}
+
+// limits makes every blocking call on fd fail instead of hanging.
+func limits(fd int) error {
+	tv := unix.Timeval{Sec: patience}
+	return errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv),
+	)
+}
+
+// raw makes a system call without telling Go's scheduler: the thread keeps its processor while it blocks, and nobody
+// is woken to take it over. The time limits of limits bound it.
+func raw(trap, a, b, c, d uintptr) (int, error) {
+	for {
+		n, _, e := unix.RawSyscall6(trap, a, b, c, d, 0, 0)
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, fmt.Errorf("nothing came for %d s", patience)
+		default:
+			return 0, syscall.Errno(e)
+		}
+	}
+}
+
+func rawRecv(fd int, b []byte, flags int) (int, error) {
+	n, err := raw(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(flags))
+	runtime.KeepAlive(b)
+	return n, err
+}
+
+func rawSend(fd int, b []byte) (int, error) {
+	n, err := raw(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL)
+	runtime.KeepAlive(b)
+	return n, err
+}

@@ -1,0 +1,24 @@
+package world
+
+import "errors"
+
+// Bare is the limit: two webspaces joined by one veth pair, with no node in between.
+func Bare(cpus CPUs) (*World, error) {
+	w := &World{Name: "veth"}
+	a, err := w.cell("a", cpus.Load)
+	if err == nil {
+		w.A = &Space{Cell: a, Name: "a", IP: lan(1, 1)}
+		a, err = w.cell("b", cpus.Load)
+	}
+	if err == nil {
+		w.B = &Space{Cell: a, Name: "b", IP: lan(1, 2)}
+		err = w.cable(w.A.Cell, Inside, w.B.Cell, Inside, lanMTU)
+	}
+	if err == nil {
+		err = errors.Join(address(w.A.Cell, Inside, w.A.IP, 16), address(w.B.Cell, Inside, w.B.IP, 16))
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
