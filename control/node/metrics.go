@@ -1,0 +1,251 @@
+package node
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lanyard-project/lanyard/dataplane"
+)
+
+// metric is one line of docs/reference/metrics.md, and makes its description.
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	labels     []string
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+// Names are base units; member's names are in no label, unless metrics.webspaces asks for them.
+var (
+	mBuild         = metric{"lanyard_build_info", "Always 1; the version of the daemon.", gauge, []string{"version"}}
+	mReady         = metric{"lanyard_ready", "Whether /readyz says yes.", gauge, nil}
+	mPrograms      = metric{"lanyard_programs", "Programs attached, by name and hook.", gauge, []string{"program", "hook"}}
+	mDetached      = metric{"lanyard_programs_detached", "Programs that lost their interface or are missing.", gauge, nil}
+	mMapEntries    = metric{"lanyard_map_entries", "Entries in a map, where they are counted.", gauge, []string{"map"}}
+	mMapMax        = metric{"lanyard_map_max_entries", "Entries that a map can hold.", gauge, []string{"map"}}
+	mMapBytes      = metric{"lanyard_map_memory_bytes", "Memory of a map.", gauge, []string{"map"}}
+	mMTU           = metric{"lanyard_mtu_bytes", "MTU of the LAN.", gauge, nil}
+	mPorts         = metric{"lanyard_ports", "Ports of this node.", gauge, nil}
+	mEndpoints     = metric{"lanyard_endpoints", "Known LAN addresses.", gauge, nil}
+	mForwards      = metric{"lanyard_forwards", "Forwards.", gauge, nil}
+	mPeers         = metric{"lanyard_peers", "Other nodes; ready: the next hop is known.", gauge, []string{"ready"}}
+	mFlows         = metric{"lanyard_flows", "Outbound flows, as of the last sweep.", gauge, nil}
+	mFlowsMax      = metric{"lanyard_flows_max", "Outbound flows that the table can hold.", gauge, nil}
+	mRxPackets     = metric{"lanyard_received_packets_total", "Packets that this node's webspaces received.", counter, nil}
+	mRxBytes       = metric{"lanyard_received_bytes_total", "Bytes that this node's webspaces received.", counter, nil}
+	mTxPackets     = metric{"lanyard_sent_packets_total", "Packets that this node's webspaces sent.", counter, nil}
+	mTxBytes       = metric{"lanyard_sent_bytes_total", "Bytes that this node's webspaces sent.", counter, nil}
+	mSlow          = metric{"lanyard_slow_packets_total", "Packets that took the slow path, through the kernel's bridge.", counter, nil}
+	mFlowsOpened   = metric{"lanyard_flows_opened_total", "Outbound flows that were opened.", counter, nil}
+	mDropped       = metric{"lanyard_dropped_packets_total", "Packets dropped, by reason; see drop-reasons.md.", counter, []string{"reason"}}
+	mDroppedBytes  = metric{"lanyard_dropped_bytes_total", "Bytes dropped, by reason.", counter, []string{"reason"}}
+	mProblems      = metric{"lanyard_problems", "Single bad items that were skipped; see lanyard status.", gauge, nil}
+	mLXD           = metric{"lanyard_lxd_connected", "Whether LXD answered when it was last asked.", gauge, nil}
+	mLXDSeen       = metric{"lanyard_lxd_last_answer_timestamp_seconds", "When LXD last answered, Unix time; 0: never.", gauge, nil}
+	mSyncs         = metric{"lanyard_syncs_total", "Passes from LXD into the kernel.", counter, nil}
+	mSyncFailures  = metric{"lanyard_sync_failures_total", "Passes that failed.", counter, nil}
+	mSyncLast      = metric{"lanyard_sync_last_success_timestamp_seconds", "When the last good pass ended, Unix time; 0: never.", gauge, nil}
+	mSyncTook      = metric{"lanyard_sync_duration_seconds", "How long the last good pass took.", gauge, nil}
+	mDHCPRunning   = metric{"lanyard_dhcp_running", "Whether the DHCP server listens.", gauge, nil}
+	mDHCPLeases    = metric{"lanyard_dhcp_reservations", "Addresses that DHCP gives out.", gauge, nil}
+	mDHCPReceived  = metric{"lanyard_dhcp_received_total", "DHCP messages of known webspaces.", counter, []string{"type"}}
+	mDHCPSent      = metric{"lanyard_dhcp_sent_total", "DHCP answers.", counter, []string{"type"}}
+	mDHCPDropped   = metric{"lanyard_dhcp_dropped_total", "DHCP messages without an answer, by reason.", counter, []string{"reason"}}
+	mPartsDown     = metric{"lanyard_parts_down", "Parts of the daemon that failed and wait to be started again.", gauge, nil}
+	mScrapeErrors  = metric{"lanyard_scrape_errors_total", "What could not be read for a scrape.", counter, []string{"source"}}
+	mWsRxPackets   = metric{"lanyard_webspace_received_packets_total", "Packets that a webspace received.", counter, []string{"webspace"}}
+	mWsRxBytes     = metric{"lanyard_webspace_received_bytes_total", "Bytes that a webspace received.", counter, []string{"webspace"}}
+	mWsTxPackets   = metric{"lanyard_webspace_sent_packets_total", "Packets that a webspace sent.", counter, []string{"webspace"}}
+	mWsTxBytes     = metric{"lanyard_webspace_sent_bytes_total", "Bytes that a webspace sent.", counter, []string{"webspace"}}
+	mWsFlowsOpened = metric{"lanyard_webspace_flows_opened_total", "Outbound flows that a webspace opened.", counter, []string{"webspace"}}
+	mWsDropped     = metric{"lanyard_webspace_dropped_packets_total", "Packets of a webspace that were dropped.", counter, []string{"webspace", "reason"}}
+)
+
+// everyMetric is the reference; the collector gives nothing else of its own.
+func everyMetric() []metric {
+	return []metric{mBuild, mReady, mPrograms, mDetached, mMapEntries, mMapMax, mMapBytes, mMTU, mPorts, mEndpoints, mForwards,
+		mPeers, mFlows, mFlowsMax, mRxPackets, mRxBytes, mTxPackets, mTxBytes, mSlow, mFlowsOpened, mDropped, mDroppedBytes,
+		mProblems, mLXD, mLXDSeen, mSyncs, mSyncFailures, mSyncLast, mSyncTook, mDHCPRunning, mDHCPLeases, mDHCPReceived,
+		mDHCPSent, mDHCPDropped, mPartsDown, mScrapeErrors}
+}
+
+// webspaceMetrics are given only when metrics.webspaces is on.
+func webspaceMetrics() []metric {
+	return []metric{mWsRxPackets, mWsRxBytes, mWsTxPackets, mWsTxBytes, mWsFlowsOpened, mWsDropped}
+}
+
+// collector reads the maps when it is scraped: nothing is counted twice, and nothing runs between scrapes.
+type collector struct {
+	n     *Node
+	descs map[string]*prometheus.Desc
+	sums  *sums
+}
+
+func newCollector(n *Node) *collector {
+	c := &collector{n: n, descs: make(map[string]*prometheus.Desc), sums: newSums()}
+	for _, m := range append(everyMetric(), webspaceMetrics()...) {
+		c.descs[m.name] = prometheus.NewDesc(m.name, m.help, m.labels, nil)
+	}
+	return c
+}
+
+// Describe is prometheus.Collector's.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		out <- d
+	}
+}
+
+// Collect is prometheus.Collector's. It may run several times at once.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	give := func(m metric, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(c.descs[m.name], m.kind, value, labels...)
+	}
+	status, err := c.n.plane.Status()
+	if err != nil {
+		c.sums.failed("status")
+	} else {
+		c.plane(give, status)
+	}
+	give(mBuild, 1, c.n.version)
+	give(mReady, truth(c.n.readiness(status, err).Ready))
+	give(mPartsDown, float64(len(c.n.supervisor.down())))
+	c.traffic(give)
+	c.drops(give)
+	c.agent(give, len(status.Problems))
+	c.dhcp(give)
+	for source, n := range c.sums.failures() {
+		give(mScrapeErrors, n, source)
+	}
+}
+
+type giver func(m metric, value float64, labels ...string)
+
+func (c *collector) plane(give giver, s dataplane.Status) {
+	type at struct{ program, hook string }
+	programs := make(map[at]int)
+	for _, p := range s.Programs {
+		if p.Attached {
+			programs[at{p.Name, p.Hook}]++
+		}
+	}
+	for k, n := range programs {
+		give(mPrograms, float64(n), k.program, k.hook)
+	}
+	_, missing := c.n.programs(s)
+	give(mDetached, float64(len(missing)))
+	for _, m := range s.Maps {
+		if m.Entries >= 0 {
+			give(mMapEntries, float64(m.Entries), m.Name)
+		}
+		give(mMapMax, float64(m.Max), m.Name)
+		give(mMapBytes, float64(m.Bytes), m.Name)
+	}
+	ready := 0
+	for _, p := range s.Peers {
+		if p.Ready {
+			ready++
+		}
+	}
+	give(mPeers, float64(ready), "true")
+	give(mPeers, float64(len(s.Peers)-ready), "false")
+	give(mMTU, float64(s.MTU))
+	give(mPorts, float64(len(s.Ports)))
+	give(mEndpoints, float64(len(s.Endpoints)))
+	give(mForwards, float64(len(s.Forwards)))
+	give(mFlows, float64(s.Flows.Entries))
+	give(mFlowsMax, float64(s.Flows.Max))
+}
+
+func (c *collector) traffic(give giver) {
+	counters, err := c.n.plane.Counters()
+	if err != nil {
+		c.sums.failed("counters")
+		return
+	}
+	t := c.sums.traffic(counters)
+	give(mRxPackets, float64(t.RxPackets))
+	give(mRxBytes, float64(t.RxBytes))
+	give(mTxPackets, float64(t.TxPackets))
+	give(mTxBytes, float64(t.TxBytes))
+	give(mSlow, float64(t.SlowPackets))
+	give(mFlowsOpened, float64(t.FlowsOpened))
+	if !c.n.config.Metrics.Webspaces {
+		return
+	}
+	for owner, t := range counters {
+		if owner == "" {
+			continue
+		}
+		give(mWsRxPackets, float64(t.RxPackets), owner)
+		give(mWsRxBytes, float64(t.RxBytes), owner)
+		give(mWsTxPackets, float64(t.TxPackets), owner)
+		give(mWsTxBytes, float64(t.TxBytes), owner)
+		give(mWsFlowsOpened, float64(t.FlowsOpened), owner)
+	}
+}
+
+func (c *collector) drops(give giver) {
+	drops, err := c.n.plane.Drops()
+	if err != nil {
+		c.sums.failed("drops")
+		return
+	}
+	for reason, d := range c.sums.drops(drops) {
+		give(mDropped, float64(d.packets), reason)
+		give(mDroppedBytes, float64(d.bytes), reason)
+	}
+	if !c.n.config.Metrics.Webspaces {
+		return
+	}
+	for _, d := range drops {
+		if d.Owner != "" {
+			give(mWsDropped, float64(d.Packets), d.Owner, d.Reason.String())
+		}
+	}
+}
+
+func (c *collector) agent(give giver, planeProblems int) {
+	a := c.n.agent.Status()
+	// The agent's problems hold those of the last Apply, the dataplane's those and what its Run is trying.
+	give(mProblems, float64(max(len(a.Problems), planeProblems)+len(c.n.dhcp.Problems())))
+	give(mLXD, truth(a.Connected))
+	give(mLXDSeen, seconds(a.LXDSeen))
+	give(mSyncs, float64(a.Runs))
+	give(mSyncFailures, float64(a.Failures))
+	give(mSyncLast, seconds(a.LastSync))
+	give(mSyncTook, a.Duration.Seconds())
+}
+
+func (c *collector) dhcp(give giver) {
+	give(mDHCPRunning, truth(c.n.dhcp.Running()))
+	give(mDHCPLeases, float64(c.n.dhcp.Reservations()))
+	s := c.n.dhcp.Stats()
+	for _, one := range []struct {
+		m      metric
+		counts map[string]uint64
+	}{{mDHCPReceived, s.Received}, {mDHCPSent, s.Sent}, {mDHCPDropped, s.Dropped}} {
+		for label, n := range one.counts {
+			give(one.m, float64(n), label)
+		}
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}

@@ -1,0 +1,107 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lanyard-project/lanyard/control/agent"
+	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/control/node/config"
+	"github.com/lanyard-project/lanyard/dataplane"
+)
+
+var errEnded = errors.New("it ended by itself")
+
+// Node is a daemon with all its parts, for the servers that show them.
+type Node struct {
+	config  config.Config
+	version string
+	started time.Time
+	log     *slog.Logger
+
+	plane      plane
+	agent      follower
+	dhcp       leaser
+	supervisor *supervisor
+}
+
+// Run runs a node until ctx ends, and then returns nil; traffic flows on. c must be resolved. An error means that the
+// node could not start at all. ready is called once the programs are in place.
+func Run(ctx context.Context, c config.Config, version string, log *slog.Logger, ready func()) error {
+	store, err := connect(c)
+	if err != nil {
+		return err
+	}
+	own, err := ownAddresses(c)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.Paths.State, 0o700); err != nil {
+		return &config.Error{What: "cannot use paths.state", Cause: err.Error(), Next: "give a folder that lanyardd can write to", Err: err}
+	}
+	d, err := dataplane.Open(ctx, dataplaneConfig(c), log.With("part", "dataplane"))
+	if err != nil {
+		return &config.Error{What: "cannot set the dataplane up", Cause: err.Error(), Next: "look for what is missing: lanyard check", Err: err}
+	}
+	defer func() {
+		if err := d.Close(); err != nil {
+			log.Warn("the dataplane was not closed cleanly; what is pinned goes on", "err", err)
+		}
+	}()
+	leases, err := dhcp.New(dhcpConfig(c, d.MTU), log.With("part", "dhcp"))
+	if err != nil {
+		return err
+	}
+	follow, err := agent.New(agentConfig(c, own, d.MTU), store, agent.NewLinks(), d, leases, log.With("part", "agent"))
+	if err != nil {
+		return err
+	}
+	n := &Node{config: c, version: version, started: time.Now(), log: log, plane: d, agent: follow, dhcp: leases,
+		supervisor: newSupervisor(log)}
+	log.Info("the dataplane is in place", "node", c.Node.Name, "index", c.Node.Index, "ip", c.Node.IP, "vtep", c.Underlay.Address,
+		"underlay", c.Underlay.Interface, "uplink", c.Uplink.Interface, "mtu", d.MTU(), "version", version)
+	if ready != nil {
+		ready()
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	start := func(name string, part func(context.Context) error) {
+		g.Go(func() error { n.supervisor.run(ctx, name, part); return nil })
+	}
+	start("dataplane", d.Run)
+	start("dhcp", leases.Run)
+	start("admin", n.serveAdmin)
+	if c.Metrics.Address != "" {
+		start("metrics", n.serveMetrics)
+	}
+	// The agent has an end of its own that it does not come back from; it only ends with ctx.
+	g.Go(func() error { return follow.Run(ctx) })
+	err = g.Wait()
+	log.Info("ended; traffic flows on", "err", err)
+	return err
+}
+
+// Teardown removes all that a node ever made: devices, programs, maps, the admin socket and the cache. The
+// configuration need not be resolved: it may be the machine's addresses that are gone.
+func Teardown(ctx context.Context, c config.Config, log *slog.Logger) error {
+	if err := dataplane.Teardown(ctx, dataplaneConfig(c), log.With("part", "dataplane")); err != nil {
+		return &config.Error{What: "could not take everything down", Cause: err.Error(),
+			Next: "stop the daemon first (systemctl stop lanyardd-node), then try again", Err: err}
+	}
+	var errs error
+	for _, name := range []string{c.Admin.Socket, cacheFile(c)} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = errors.Join(errs, fmt.Errorf("remove: %w", err))
+		}
+	}
+	// Only when nothing else is in it.
+	_ = os.Remove(c.Paths.State)
+	return errs
+}

@@ -1,0 +1,125 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/lanyard-project/lanyard/control/agent"
+	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/control/node/config"
+	"github.com/lanyard-project/lanyard/dataplane"
+	"github.com/lanyard-project/lanyard/webspace"
+)
+
+// What the servers need of the parts; the real ones and those of tests have it.
+type (
+	plane interface {
+		Status() (dataplane.Status, error)
+		Counters() (map[string]dataplane.Counters, error)
+		Drops() ([]dataplane.DropCount, error)
+		Samples(context.Context, func(dataplane.Sample)) error
+	}
+	follower interface {
+		Status() agent.Status
+		Resync(context.Context) (agent.Result, error)
+	}
+	leaser interface {
+		Stats() dhcp.Stats
+		Running() bool
+		Reservations() int
+		Problems() []error
+	}
+)
+
+// dataplaneConfig is the dataplane's view of a resolved configuration.
+func dataplaneConfig(c config.Config) dataplane.Config {
+	return dataplane.Config{
+		Prefix: c.LAN.Prefix, Gateway: c.LAN.Gateway, GatewayMAC: net.HardwareAddr(c.LAN.GatewayMAC),
+		NodeIP: c.Node.IP, NodeMAC: net.HardwareAddr(c.Node.MAC), Infra: c.LAN.Infra,
+		VNI: c.LAN.VNI, Port: c.Underlay.Port, VTEP: c.Underlay.Address,
+		Underlay: c.Underlay.Interface, Uplink: c.Uplink.Interface, UplinkIP: c.Uplink.Address,
+		MTU: c.LAN.MTU, XDP: dataplane.XDPMode(c.Underlay.XDP),
+		NATPorts: dataplane.PortRange(c.Uplink.NATPorts),
+		Sizes: dataplane.Sizes{Flows: c.Limits.Flows, Forwards: c.Limits.Forwards, Endpoints: c.Limits.Endpoints,
+			Peers: c.Limits.Peers, Tracks: c.Limits.Tracks, Frags: c.Limits.Frags},
+		Timeouts: dataplane.Timeouts{TCPEstablished: c.Timeouts.TCPEstablished, TCPTransitory: c.Timeouts.TCPTransitory,
+			TCPClosed: c.Timeouts.TCPClosed, UDP: c.Timeouts.UDP, UDPUnanswered: c.Timeouts.UDPUnanswered, ICMP: c.Timeouts.ICMP},
+		Bridge: c.LAN.Bridge, VXLAN: c.LAN.VXLAN, BPFFS: c.Paths.BPFFS,
+	}
+}
+
+// agentConfig is the agent's. own are the machine's addresses.
+func agentConfig(c config.Config, own []netip.Addr, mtu func() int) agent.Config {
+	out := agent.Config{
+		Prefix: c.LAN.Prefix, Gateway: c.LAN.Gateway, Infra: c.LAN.Infra, Index: c.Node.Index, VTEP: c.Underlay.Address,
+		Own: own, Forwards: c.Forwards.Addresses, ForwardPorts: dataplane.PortRange(c.Forwards.Ports),
+		Cluster: c.Peers.From == config.PeersLXD, Deny: c.Egress.Deny, Allow: c.Egress.Allow,
+		MTU: mtu, Cache: cacheFile(c), Resync: c.LXD.Resync,
+	}
+	for _, p := range c.Peers.List {
+		out.Peers = append(out.Peers, agent.Peer{Name: p.Name, VTEP: p.VTEP, Index: p.Index, Forwards: p.Forwards, Foreign: p.Foreign})
+	}
+	return out
+}
+
+func cacheFile(c config.Config) string { return filepath.Join(c.Paths.State, "cluster.json") }
+
+// dhcpConfig is the DHCP server's.
+func dhcpConfig(c config.Config, mtu func() int) dhcp.Config {
+	return dhcp.Config{
+		Interface: c.LAN.Bridge, NodeMAC: net.HardwareAddr(c.Node.MAC), Prefix: c.LAN.Prefix,
+		Gateway: c.LAN.Gateway, GatewayMAC: net.HardwareAddr(c.LAN.GatewayMAC),
+		DNS: c.DHCP.DNS, Domain: c.LAN.Domain, Search: c.DHCP.Search, Lease: c.DHCP.Lease, MTU: mtu,
+	}
+}
+
+// connect makes the store of webspaces. It reads certificates; LXD need not be there.
+func connect(c config.Config) (*webspace.Store, error) {
+	o := webspace.Options{Address: c.LXD.Address, Project: c.LXD.Project, Prefix: c.LXD.Prefix, Timeout: c.LXD.Timeout,
+		Pool: webspace.Pool{First: c.LAN.Pool.First, Last: c.LAN.Pool.Last}}
+	for _, f := range []struct {
+		key, name string
+		into      *string
+	}{{"lxd.server_cert", c.LXD.ServerCert, &o.ServerCert}, {"lxd.client_cert", c.LXD.ClientCert, &o.ClientCert},
+		{"lxd.client_key", c.LXD.ClientKey, &o.ClientKey}} {
+		if f.name == "" {
+			continue
+		}
+		b, err := os.ReadFile(f.name)
+		if err != nil {
+			return nil, &config.Error{What: "cannot use " + f.key, Cause: err.Error(), Next: "give the path of a PEM file that lanyardd can read", Err: err}
+		}
+		*f.into = string(b)
+	}
+	return webspace.Connect(o)
+}
+
+// ownAddresses are the machine's IPv4 addresses outside of the LAN: no webspace may reach them through NAT.
+func ownAddresses(c config.Config) ([]netip.Addr, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list the machine's addresses: %w", err)
+	}
+	own := []netip.Addr{c.Uplink.Address, c.Underlay.Address}
+	own = append(own, c.Forwards.Addresses...)
+	for _, a := range list {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap().Is4() && !c.LAN.Prefix.Contains(ip.Unmap()) {
+			own = append(own, ip.Unmap())
+		}
+	}
+	slices.SortFunc(own, netip.Addr.Compare)
+	return slices.Compact(own), nil
+}
+
+// shutdownTimeout bounds the end of every server.
+const shutdownTimeout = 2 * time.Second
