@@ -32,7 +32,9 @@ type Options struct {
 	Dir      string // folder for everything; default: a folder of that id under os.TempDir
 	Detached bool   // goes on after this process has ended, until Clean
 	NoLXD    bool   // nodes without an LXD daemon
-	BinDir   string // with lanyardd, lanyard; default: bin/ beside go.mod
+	NoDaemon bool   // without lanyardd
+	Config   string // further YAML for every lanyardd
+	BinDir   string // with lanyardd, lanyard and probe; default: bin/ beside go.mod
 	Log      *slog.Logger
 }
 
@@ -47,6 +49,7 @@ type Lab struct {
 	nodes  []*Node
 
 	binDir   string
+	config   string
 	detached bool
 	noLXD    bool
 	log      *slog.Logger
@@ -91,7 +94,7 @@ func New(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil {
 		return nil, err
 	}
-	l := &Lab{ID: o.ID, Dir: o.Dir, binDir: o.BinDir, detached: o.Detached, noLXD: o.NoLXD, log: o.Log}
+	l := &Lab{ID: o.ID, Dir: o.Dir, binDir: o.BinDir, config: o.Config, detached: o.Detached, noLXD: o.NoLXD, log: o.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
@@ -125,6 +128,11 @@ func New(ctx context.Context, o Options) (_ *Lab, err error) {
 			return nil, err
 		}
 		if err := l.ImportTiny(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if !o.NoDaemon {
+		if err := l.StartLanyardds(ctx); err != nil {
 			return nil, err
 		}
 	}

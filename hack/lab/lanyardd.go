@@ -1,0 +1,111 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// ConfigFile is lanyardd's configuration on this node.
+func (n *Node) ConfigFile() string { return filepath.Join(n.Dir, "lanyardd.yaml") }
+
+// writeConfig leaves everything at its default but what makes this node this node. extra is further YAML.
+func (n *Node) writeConfig(extra string) error {
+	peers := "static"
+	if len(n.lab.nodes) > 1 && !n.lab.noLXD {
+		peers = "lxd"
+	}
+	text := fmt.Sprintf("node: {name: %s, index: %d}\npeers: {from: %s}\npaths: {state: %s}\n%s",
+		n.Name, n.Index, peers, filepath.Join(n.Dir, "state"), extra)
+	return os.WriteFile(n.ConfigFile(), []byte(text), 0o600)
+}
+
+// StartLanyardd starts the node's daemon, of the lab's build, and waits until it is ready.
+func (n *Node) StartLanyardd(ctx context.Context) error {
+	return n.startLanyardd(ctx, filepath.Join(n.lab.binDir, "lanyardd"))
+}
+
+func (n *Node) startLanyardd(ctx context.Context, binary string) error {
+	if _, err := os.Stat(n.ConfigFile()); err != nil {
+		if err := n.writeConfig(n.lab.config); err != nil {
+			return err
+		}
+	}
+	if err := n.daemon("lanyardd", binary, "node", "--config", n.ConfigFile()); err != nil {
+		return err
+	}
+	return n.WaitReady(ctx, 20*time.Second)
+}
+
+// WaitReady waits until lanyardd says that its programs are attached and its maps filled.
+func (n *Node) WaitReady(ctx context.Context, limit time.Duration) error {
+	err := poll(ctx, limit, func() error {
+		out, err := n.Exec(ctx, "curl", "-s", "--max-time", "5", "--fail-with-body", "http://127.0.0.1:9469/readyz")
+		if err == nil {
+			return nil
+		}
+		if !n.running(ctx, "lanyardd") {
+			if pid, _ := n.daemonPid(ctx, "lanyardd"); pid != "" {
+				return stop(fmt.Errorf("it ended: %s", n.logTail("lanyardd")))
+			}
+		}
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(out))
+	})
+	if err != nil {
+		return fmt.Errorf("%s: lanyardd is not ready: %w; it said: %s", n.Name, err, n.logTail("lanyardd"))
+	}
+	return nil
+}
+
+// StopLanyardd asks the daemon to end (SIGTERM); traffic flows on.
+func (n *Node) StopLanyardd(ctx context.Context) error {
+	return n.signal(ctx, "lanyardd", "TERM", 10*time.Second)
+}
+
+// KillLanyardd ends it without a word (SIGKILL); traffic flows on.
+func (n *Node) KillLanyardd(ctx context.Context) error {
+	return n.signal(ctx, "lanyardd", "KILL", 10*time.Second)
+}
+
+// UpgradeLanyardd kills the daemon and starts another build of it.
+func (n *Node) UpgradeLanyardd(ctx context.Context, binary string) error {
+	if err := n.KillLanyardd(ctx); err != nil {
+		return err
+	}
+	return n.startLanyardd(ctx, binary)
+}
+
+// Reconfigure restarts the daemon with further YAML in its configuration.
+func (n *Node) Reconfigure(ctx context.Context, extra string) error {
+	if err := n.writeConfig(extra); err != nil {
+		return err
+	}
+	if err := n.StopLanyardd(ctx); err != nil {
+		return err
+	}
+	return n.StartLanyardd(ctx)
+}
+
+// Lanyard runs the CLI on the node.
+func (n *Node) Lanyard(ctx context.Context, args ...string) (string, error) {
+	return n.Exec(ctx, append([]string{"lanyard"}, args...)...)
+}
+
+// StartLanyardds starts the daemon on every node.
+func (l *Lab) StartLanyardds(ctx context.Context) error {
+	start := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, n := range l.nodes {
+		group.Go(func() error { return n.StartLanyardd(ctx) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	l.log.Info("lanyardd", "nodes", len(l.nodes), "took", time.Since(start).Round(time.Millisecond))
+	return nil
+}
