@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"strings"
 
 	"github.com/lxc/incus/shared/api"
 )
@@ -105,7 +106,7 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 	}
 	var p *Problem
 	if errors.As(i.RecordErr, &p) && p.What == "the record cannot be used" {
-		p.What = "the record of " + i.Name + " cannot be used"
+		p.What, p.Next = "the record of "+i.Name+" cannot be used", strings.ReplaceAll(p.Next, "<instance>", i.Name)
 	}
 	eth0 := raw.ExpandedDevices["eth0"]
 	if eth0["type"] == "nic" {

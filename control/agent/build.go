@@ -34,7 +34,7 @@ type Desired struct {
 func Build(c Config, v View) Desired {
 	b := builder{c: c, v: v, out: Desired{Names: make(map[netip.Addr]string)}, vteps: make(map[string]netip.Addr), ports: make(map[int]string)}
 	b.peers()
-	settled, issues := webspace.Settle(v.Instances)
+	settled, issues := webspace.Settle(withMACs(v.Instances))
 	for _, i := range issues {
 		b.problem("webspace "+i.Instance, i.Err)
 	}
@@ -46,6 +46,17 @@ func Build(c Config, v View) Desired {
 	b.deny()
 	b.sort()
 	return b.out
+}
+
+// withMACs fills in what a webspace will have when it starts for the first time.
+func withMACs(list []webspace.Instance) []webspace.Instance {
+	list = slices.Clone(list)
+	for n, i := range list {
+		if i.MAC == nil && i.RecordErr == nil && i.Record.Address.IsValid() {
+			list[n].MAC = webspace.MAC(i.Record.Address)
+		}
+	}
+	return list
 }
 
 type builder struct {
@@ -165,11 +176,8 @@ func (b *builder) instance(i webspace.Instance) {
 		return
 	}
 	mac := i.MAC
-	if mac == nil {
-		mac = webspace.MAC(ip)
-	}
-	if mac[0]&1 != 0 || slices.Equal(mac, make(net.HardwareAddr, 6)) {
-		b.problem(subject, &webspace.Problem{What: "it is not on the LAN", Cause: mac.String() + " is not the MAC of one machine",
+	if !b.ordinary(mac) {
+		b.problem(subject, &webspace.Problem{What: "it is not on the LAN", Cause: mac.String() + " is not the MAC of a webspace",
 			Next: fmt.Sprintf("lxc config device set %s eth0 hwaddr=%s", i.Name, webspace.MAC(ip)), Kind: webspace.ErrInvalid})
 		return
 	}
@@ -184,6 +192,15 @@ func (b *builder) instance(i webspace.Instance) {
 	b.out.State.Endpoints = append(b.out.State.Endpoints, e)
 	b.forwards(i, dataplane.TCP, i.Record.Ports)
 	b.forwards(i, dataplane.UDP, i.Record.UDPPorts)
+}
+
+// ordinary says whether a webspace may have this MAC: not a group's, nobody's, the gateway's or a node's.
+func (b *builder) ordinary(mac net.HardwareAddr) bool {
+	if len(mac) != 6 || mac[0]&1 != 0 || slices.Equal(mac, make(net.HardwareAddr, 6)) || slices.Equal(mac, b.c.GatewayMAC) {
+		return false
+	}
+	ip := netip.AddrFrom4([4]byte(mac[2:]))
+	return !slices.Equal(mac, webspace.MAC(ip)) || !slices.ContainsFunc(b.c.Infra, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // port adds the port of an instance on this node and gives its ifindex, or 0 while there is none. The state that LXD

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -13,11 +14,12 @@ import (
 
 // Config is what a node knows by itself.
 type Config struct {
-	Prefix  netip.Prefix   // the LAN
-	Gateway netip.Addr     // never a webspace's
-	Infra   []netip.Prefix // LAN ranges that no webspace may have an address in
-	Index   int            // of this node: its LAN address is the Prefix's first plus this
-	VTEP    netip.Addr     // where this node's tunnels end
+	Prefix     netip.Prefix // the LAN
+	Gateway    netip.Addr   // never a webspace's, nor is its MAC
+	GatewayMAC net.HardwareAddr
+	Infra      []netip.Prefix // LAN ranges that no webspace may have an address (or the MAC of one) in
+	Index      int            // of this node: its LAN address is the Prefix's first plus this
+	VTEP       netip.Addr     // where this node's tunnels end
 	// Own are further addresses of this node, which no webspace may reach through NAT (the uplink's, say).
 	Own      []netip.Addr
 	Forwards []netip.Addr // external addresses whose ports this node forwards

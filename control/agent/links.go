@@ -7,20 +7,34 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
-// netlinkLinks are the links of the network namespace in which the process runs.
-type netlinkLinks struct{}
+// netlinkLinks are the links of one network namespace.
+type netlinkLinks struct {
+	ns *netns.NsHandle // nil: the process's own
+}
 
 // NewLinks returns the interfaces of this process's network namespace, by rtnetlink. Listing and watching need no
 // privilege.
 func NewLinks() Links { return netlinkLinks{} }
 
-func (netlinkLinks) List() (map[string]Link, error) {
-	all, err := netlink.LinkList()
-	for n := 0; n < 3 && errors.Is(err, netlink.ErrDumpInterrupted); n++ {
-		all, err = netlink.LinkList()
+// NewLinksIn returns those of another network namespace; ns stays the caller's to close. It needs CAP_SYS_ADMIN.
+func NewLinksIn(ns netns.NsHandle) Links { return netlinkLinks{ns: &ns} }
+
+func (n netlinkLinks) List() (map[string]Link, error) {
+	h := &netlink.Handle{} // makes a socket for each request, in the calling thread's namespace
+	if n.ns != nil {
+		var err error
+		if h, err = netlink.NewHandleAt(*n.ns, unix.NETLINK_ROUTE); err != nil {
+			return nil, fmt.Errorf("list the network interfaces: %w", err)
+		}
+		defer h.Close()
+	}
+	all, err := h.LinkList()
+	for try := 0; try < 3 && errors.Is(err, netlink.ErrDumpInterrupted); try++ {
+		all, err = h.LinkList()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list the network interfaces: %w", err)
@@ -57,10 +71,10 @@ func (n netlinkLinks) Watch(ctx context.Context) <-chan struct{} {
 }
 
 // watch passes on what one subscription brings, until it breaks or ctx ends.
-func (netlinkLinks) watch(ctx context.Context, hints chan<- struct{}) {
+func (n netlinkLinks) watch(ctx context.Context, hints chan<- struct{}) {
 	updates := make(chan netlink.LinkUpdate, 64)
 	done := make(chan struct{})
-	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{ReceiveBufferSize: 1 << 20}); err != nil {
+	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: n.ns, ReceiveBufferSize: 1 << 20}); err != nil {
 		close(done)
 		return
 	}

@@ -1,0 +1,459 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/dataplane"
+	"github.com/lanyard-project/lanyard/webspace"
+)
+
+// world is LXD, the links and the kernel of a test, all in one.
+type world struct {
+	mu        sync.Mutex
+	server    webspace.Server
+	instances []webspace.Instance
+	members   []webspace.Member
+	links     map[string]Link
+	down      error         // LXD does not answer at all
+	slow      chan struct{} // the list of the cluster waits for this
+	refuse    error         // of the kernel
+	adopt     netip.Addr
+	published []webspace.Node
+
+	applied []dataplane.State
+	leases  []dhcp.Reservation
+	lxd     chan struct{}
+	link    chan struct{}
+}
+
+func newWorld() *world {
+	return &world{server: webspace.Server{Name: "n1", Clustered: true}, links: map[string]Link{}, lxd: make(chan struct{}, 1), link: make(chan struct{}, 1)}
+}
+
+// change does f, and gives hints as LXD and the kernel would; none for nil.
+func (w *world) change(f func(), hints ...chan struct{}) {
+	w.mu.Lock()
+	f()
+	w.mu.Unlock()
+	for _, h := range hints {
+		hint(h)
+	}
+}
+
+func get[T any](w *world, f func() T) (T, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down != nil {
+		var zero T
+		return zero, w.down
+	}
+	return f(), nil
+}
+
+func (w *world) Server(context.Context) (webspace.Server, error) {
+	return get(w, func() webspace.Server { return w.server })
+}
+
+func (w *world) ListLocal(context.Context) ([]webspace.Instance, error) {
+	return get(w, func() []webspace.Instance {
+		return slices.DeleteFunc(slices.Clone(w.instances), func(i webspace.Instance) bool { return i.Node != w.server.Name })
+	})
+}
+
+func (w *world) List(ctx context.Context) ([]webspace.Instance, error) {
+	w.mu.Lock()
+	slow := w.slow
+	w.mu.Unlock()
+	if slow != nil {
+		select {
+		case <-slow:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return get(w, func() []webspace.Instance { return slices.Clone(w.instances) })
+}
+
+func (w *world) Members(context.Context) ([]webspace.Member, error) {
+	return get(w, func() []webspace.Member { return slices.Clone(w.members) })
+}
+
+func (w *world) Publish(_ context.Context, name string, n webspace.Node) error {
+	_, err := get(w, func() bool {
+		w.published = append(w.published, n)
+		for k := range w.members {
+			if w.members[k].Name == name {
+				w.members[k].Node, w.members[k].NodeErr = n, nil
+			}
+		}
+		return true
+	})
+	return err
+}
+
+func (w *world) Adopt(context.Context, int) ([]string, []webspace.Issue, error) {
+	names, err := get(w, func() (names []string) {
+		for k := range w.instances {
+			if !w.instances[k].Record.Address.IsValid() {
+				w.instances[k].Record.Address = w.adopt
+				names = append(names, w.instances[k].Name)
+			}
+		}
+		return names
+	})
+	return names, nil, err
+}
+
+func watch(ctx context.Context, from chan struct{}) <-chan struct{} {
+	out := make(chan struct{})
+	go func() {
+		defer close(out)
+		for {
+			select {
+			case <-from:
+				select {
+				case out <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
+
+func (w *world) Watch(ctx context.Context) <-chan struct{} { return watch(ctx, w.lxd) }
+
+type worldLinks struct{ *world }
+
+func (w worldLinks) List() (map[string]Link, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[string]Link{}
+	for k, v := range w.links {
+		out[k] = v
+	}
+	return out, nil
+}
+
+func (w worldLinks) Watch(ctx context.Context) <-chan struct{} { return watch(ctx, w.link) }
+
+func (w *world) Apply(_ context.Context, s dataplane.State) (dataplane.Changes, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refuse != nil {
+		return dataplane.Changes{}, w.refuse
+	}
+	w.applied = append(w.applied, s)
+	return dataplane.Changes{}, nil
+}
+
+func (w *world) SetReservations(r []dhcp.Reservation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.leases = r
+}
+
+// last is the state in force, and how often one was applied.
+func (w *world) last() (dataplane.State, int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.applied) == 0 {
+		return dataplane.State{}, 0
+	}
+	return w.applied[len(w.applied)-1], len(w.applied)
+}
+
+func ws(uid int, node string, host string) webspace.Instance {
+	ip := netip.AddrFrom4([4]byte{172, 24, 1, byte(uid)})
+	return webspace.Instance{
+		Name: fmt.Sprint("ws-u", uid), UID: uid, Node: node, Status: webspace.Running, NICType: "p2p", MAC: webspace.MAC(ip),
+		HostInterface: host, Created: time.Unix(int64(uid), 0),
+		Record: webspace.Record{User: uid, Address: ip, Ports: webspace.Ports{uint16(50000 + uid): 22}},
+	}
+}
+
+func member(n int, leader bool) webspace.Member {
+	a := netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})
+	return webspace.Member{Name: fmt.Sprint("n", n), Address: a, Online: true, Leader: leader, Node: webspace.Node{Index: n, VTEP: a}}
+}
+
+func testConfig() Config {
+	return Config{
+		Prefix: netip.MustParsePrefix("172.24.0.0/16"), Gateway: netip.MustParseAddr("172.24.254.1"),
+		Infra: []netip.Prefix{netip.MustParsePrefix("172.24.0.0/24"), netip.MustParsePrefix("172.24.254.0/24")},
+		Index: 1, VTEP: netip.MustParseAddr("192.0.2.1"), Cluster: true, Resync: time.Hour,
+	}
+}
+
+// start runs an agent until the end of the test.
+func start(t *testing.T, w *world, c Config) (*Agent, func()) {
+	t.Helper()
+	a, err := New(c, w, worldLinks{w}, w, w, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	var once sync.Once
+	stop := func() {
+		once.Do(func() {
+			cancel()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Errorf("Run: %v", err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Error("Run does not end")
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return a, stop
+}
+
+func eventually(t *testing.T, limit time.Duration, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
+
+func endpoint(s dataplane.State, uid int) (dataplane.Endpoint, bool) {
+	k := slices.IndexFunc(s.Endpoints, func(e dataplane.Endpoint) bool { return e.Owner == fmt.Sprint("ws-u", uid) })
+	if k < 0 {
+		return dataplane.Endpoint{}, false
+	}
+	return s.Endpoints[k], true
+}
+
+// A start, as LXD does it: the veth appears, then LXD says whose it is, then that it runs. Only the veth gives a hint.
+func TestPortAppearsBeforeLXDSaysSo(t *testing.T) {
+	w := newWorld()
+	w.members = []webspace.Member{member(1, true)}
+	i := ws(3, "n1", "")
+	i.Status = webspace.Stopped
+	w.instances = []webspace.Instance{i}
+	a, _ := start(t, w, testConfig())
+	eventually(t, time.Second, "the stopped webspace is known", func() bool { s, _ := w.last(); e, ok := endpoint(s, 3); return ok && e.Ifindex == 0 })
+	w.change(func() { w.links["veth3"] = Link{"veth3", 7, "veth"} }, w.link)
+	time.Sleep(30 * time.Millisecond)
+	w.change(func() { w.instances[0].HostInterface = "veth3" })
+	eventually(t, 300*time.Millisecond, "the port", func() bool { s, _ := w.last(); return len(s.Ports) == 1 && s.Ports[0].Ifindex == 7 })
+	eventually(t, time.Second, "the lease", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.leases) == 1 && w.leases[0].Ifindex == 7 && w.leases[0].IP == i.Record.Address
+	})
+	// A live MTU change makes it again, with another index.
+	w.change(func() { w.links["veth3"] = Link{"veth3", 8, "veth"} }, w.link)
+	eventually(t, time.Second, "the port's new index", func() bool { s, _ := w.last(); return len(s.Ports) == 1 && s.Ports[0].Ifindex == 8 })
+	w.change(func() { delete(w.links, "veth3") }, w.link)
+	eventually(t, time.Second, "no port", func() bool {
+		s, _ := w.last()
+		e, ok := endpoint(s, 3)
+		return len(s.Ports) == 0 && ok && e.Ifindex == 0
+	})
+	// A veth of somebody else must not keep us busy for ever.
+	w.change(func() { w.links["vethx"] = Link{"vethx", 9, "veth"} }, w.link)
+	time.Sleep(youth + 3*lookMost)
+	_, before := w.last()
+	time.Sleep(5 * lookMost)
+	if _, after := w.last(); after != before {
+		t.Errorf("%d passes for somebody else's veth", after-before)
+	}
+	if s := a.Status(); !s.Connected || !s.Fresh || s.Webspaces != 1 || len(s.Problems) != 0 {
+		t.Errorf("status: %+v", s)
+	}
+}
+
+func TestLastStateStaysInForce(t *testing.T) {
+	w := newWorld()
+	w.members = []webspace.Member{member(1, true), member(2, false), member(3, false)}
+	w.instances = []webspace.Instance{ws(3, "n1", "veth3"), ws(4, "n2", "x"), ws(5, "n3", "x")}
+	w.links["veth3"] = Link{"veth3", 7, "veth"}
+	c := testConfig()
+	c.Cache = filepath.Join(t.TempDir(), "agent.json")
+	c.Resync = 20 * time.Millisecond
+	a, stop := start(t, w, c)
+	complete := func() bool {
+		s, _ := w.last()
+		return len(s.Peers) == 2 && len(s.Endpoints) == 5 && len(s.Ports) == 1
+	}
+	eventually(t, time.Second, "everything", complete)
+
+	gone := &webspace.Problem{What: "LXD is gone", Kind: webspace.ErrUnavailable}
+	w.change(func() { w.down, w.instances = gone, nil }, w.lxd, w.link)
+	eventually(t, time.Second, "the status says so", func() bool { s := a.Status(); return !s.Connected && s.ClusterErr != nil && !s.Fresh })
+	time.Sleep(100 * time.Millisecond)
+	if !complete() {
+		s, _ := w.last()
+		t.Fatalf("without LXD: %+v", s)
+	}
+	if _, err := a.Resync(t.Context()); !errors.Is(err, webspace.ErrUnavailable) {
+		t.Errorf("resync without LXD: %v", err)
+	}
+	// The kernel still tells the truth about links.
+	w.change(func() { w.links["veth3"] = Link{"veth3", 17, "veth"} }, w.link)
+	eventually(t, time.Second, "the new index", func() bool { s, _ := w.last(); return len(s.Ports) == 1 && s.Ports[0].Ifindex == 17 })
+
+	// A new daemon goes on with what the old one knew, and without that does nothing at all.
+	stop()
+	w.change(func() { w.applied = nil })
+	_, stop = start(t, w, c)
+	eventually(t, time.Second, "everything, from the cache", complete)
+	stop()
+	c.Cache = ""
+	w.change(func() { w.applied = nil })
+	a, _ = start(t, w, c)
+	eventually(t, time.Second, "a failed pass", func() bool { return a.Status().Failures > 2 })
+	if _, n := w.last(); n != 0 {
+		t.Error("a state was applied out of nothing")
+	}
+	// And its return.
+	w.change(func() {
+		w.down, w.instances = nil, []webspace.Instance{ws(3, "n1", "veth3"), ws(4, "n2", "x"), ws(5, "n3", "x")}
+	}, w.lxd)
+	eventually(t, time.Second, "everything, again", complete)
+}
+
+func TestMemberThatDoesNotAnswer(t *testing.T) {
+	w := newWorld()
+	w.members = []webspace.Member{member(1, true), member(2, false)}
+	w.instances = []webspace.Instance{ws(3, "n1", "veth3"), ws(4, "n2", "x")}
+	a, _ := start(t, w, testConfig())
+	there := func() bool {
+		s, _ := w.last()
+		e, ok := endpoint(s, 4)
+		return ok && e.VTEP == member(2, false).Address
+	}
+	eventually(t, time.Second, "the webspace on n2", there)
+
+	// First the list hangs. What happens here must not wait for it.
+	slow := make(chan struct{})
+	w.change(func() {
+		w.slow = slow
+		w.links["veth3"] = Link{"veth3", 7, "veth"}
+		w.instances[1] = webspace.Instance{Name: "ws-u4", UID: 4, Node: "n2", Status: webspace.Errored,
+			RecordErr: &webspace.Problem{What: "nothing is known", Kind: webspace.ErrUnavailable}}
+	}, w.lxd, w.link)
+	eventually(t, time.Second, "the port here", func() bool { s, _ := w.last(); return len(s.Ports) == 1 })
+	// Then it says that nothing is known.
+	w.change(func() { w.slow = nil })
+	close(slow)
+	if _, err := a.Resync(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if !there() {
+		t.Error("what was known of n2 is forgotten")
+	}
+	// A webspace that is gone, however, is gone.
+	w.change(func() { w.instances = w.instances[:1] }, w.lxd)
+	eventually(t, time.Second, "its end", func() bool { s, _ := w.last(); _, ok := endpoint(s, 4); return !ok })
+	w.change(func() { w.members = w.members[:1] }, w.lxd)
+	eventually(t, time.Second, "the peer's end", func() bool { s, _ := w.last(); return len(s.Peers) == 0 })
+}
+
+func TestMove(t *testing.T) {
+	w := newWorld()
+	w.members = []webspace.Member{member(1, true), member(2, false)}
+	w.instances = []webspace.Instance{ws(3, "n1", "veth3")}
+	w.links["veth3"] = Link{"veth3", 7, "veth"}
+	start(t, w, testConfig())
+	eventually(t, time.Second, "it is here", func() bool { s, _ := w.last(); return len(s.Ports) == 1 })
+	w.change(func() { w.instances[0] = ws(3, "n2", "vethy"); delete(w.links, "veth3") }, w.lxd, w.link)
+	eventually(t, time.Second, "it is there", func() bool {
+		s, _ := w.last()
+		e, ok := endpoint(s, 3)
+		return ok && e.VTEP == member(2, false).Address && e.Ifindex == 0 && len(s.Ports) == 0
+	})
+	w.change(func() { w.instances[0] = ws(3, "n1", "veth9"); w.links["veth9"] = Link{"veth9", 9, "veth"} }, w.link) // LXD's event comes late
+	eventually(t, time.Second, "it is back", func() bool { s, _ := w.last(); e, ok := endpoint(s, 3); return ok && e.Ifindex == 9 })
+}
+
+func TestLeaderAdoptsAndEverybodyPublishes(t *testing.T) {
+	for _, leads := range []bool{true, false} {
+		w := newWorld()
+		us := member(1, leads)
+		us.Node, us.NodeErr = webspace.Node{}, &webspace.Problem{What: "silent", Kind: webspace.ErrNotFound}
+		w.members = []webspace.Member{us, member(2, !leads)}
+		i := ws(3, "n2", "x")
+		i.Record.Address, w.adopt = netip.Addr{}, netip.MustParseAddr("172.24.1.77")
+		w.instances = []webspace.Instance{i}
+		c := testConfig()
+		c.Forwards = []netip.Addr{c.VTEP}
+		a, _ := start(t, w, c)
+		eventually(t, time.Second, "published", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(w.published) > 0 && w.published[0].Equal(webspace.Node{Index: 1, VTEP: c.VTEP, Forwards: c.Forwards})
+		})
+		if leads {
+			eventually(t, time.Second, "adopted", func() bool { s, _ := w.last(); e, ok := endpoint(s, 3); return ok && e.IP == w.adopt })
+		} else if _, err := a.Resync(t.Context()); err != nil || len(a.Status().Problems) != 1 {
+			t.Errorf("without a leader: %v, %v", err, a.Status().Problems)
+		}
+		if _, err := a.Resync(t.Context()); err != nil {
+			t.Error(err)
+		}
+		w.mu.Lock()
+		if len(w.published) != 1 {
+			t.Errorf("published %d times", len(w.published))
+		}
+		w.mu.Unlock()
+	}
+}
+
+func TestKernelRefuses(t *testing.T) {
+	w := newWorld()
+	w.members = []webspace.Member{member(1, true)}
+	w.refuse = errors.New("no memory")
+	a, stop := start(t, w, testConfig())
+	hints, cancel := a.Subscribe()
+	defer cancel()
+	eventually(t, 3*time.Second, "it is tried again", func() bool { return a.Status().Failures >= 3 })
+	if s := a.Status(); s.Err == nil || !s.LastSync.IsZero() {
+		t.Errorf("status: %+v", s)
+	}
+	w.change(func() { w.refuse = nil })
+	eventually(t, 3*time.Second, "it works", func() bool { return a.Status().Err == nil && !a.Status().LastSync.IsZero() })
+	select {
+	case <-hints:
+	default:
+		t.Error("the subscriber heard nothing")
+	}
+	stop()
+	if _, err := a.Resync(t.Context()); !errors.Is(err, errEnded) {
+		t.Errorf("resync after the end: %v", err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for name, spoil := range map[string]func(*Config){
+		"prefix": func(c *Config) { c.Prefix = netip.Prefix{} }, "small": func(c *Config) { c.Prefix = netip.MustParsePrefix("172.24.0.0/25") },
+		"v6": func(c *Config) { c.Prefix = netip.MustParsePrefix("fd00::/64") }, "index": func(c *Config) { c.Index = 0 },
+		"high": func(c *Config) { c.Index = 254 }, "vtep": func(c *Config) { c.VTEP = netip.Addr{} },
+		"ports": func(c *Config) { c.ForwardPorts = dataplane.PortRange{First: 10, Last: 5} },
+	} {
+		c := testConfig()
+		spoil(&c)
+		if _, err := New(c, nil, nil, nil, nil, nil); !errors.Is(err, webspace.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
