@@ -187,7 +187,7 @@ func (c *Config) checkServices() error {
 	case !strings.HasPrefix(c.Paths.BPFFS, "/"):
 		return bad("paths.bpffs", fmt.Sprintf("%q is no absolute path", c.Paths.BPFFS), "leave it at /sys/fs/bpf/lanyard")
 	case !strings.HasPrefix(c.Paths.State, "/"):
-		return bad("paths.state", fmt.Sprintf("%q is no absolute path", c.Paths.State), "leave it at /var/lib/lanyard")
+		return bad("paths.state", fmt.Sprintf("%q is no absolute path", c.Paths.State), "leave it at /run/lanyard")
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level):
 		return bad("log.level", fmt.Sprintf("%q is none of debug, info, warn, error", c.Log.Level), "leave it at info")
 	case c.Log.Format != "text" && c.Log.Format != "json":

@@ -147,7 +147,7 @@ type Admin struct {
 // Paths are folders and files.
 type Paths struct {
 	BPFFS string `koanf:"bpffs" doc:"Where programs, links and maps are pinned; on a mounted bpf file system."`
-	State string `koanf:"state" doc:"Folder for what survives a restart: the last known webspaces of other nodes."`
+	State string `koanf:"state" doc:"Folder for what survives a restart of the daemon, but not of the machine: the last known webspaces."`
 }
 
 // Log of the daemon.
@@ -177,7 +177,7 @@ func Default() Config {
 			UDP: 2 * time.Minute, UDPUnanswered: 30 * time.Second, ICMP: time.Minute},
 		Metrics: Metrics{Address: "127.0.0.1:9469"},
 		Admin:   Admin{Socket: "/run/lanyard/node.sock"},
-		Paths:   Paths{BPFFS: "/sys/fs/bpf/lanyard", State: "/var/lib/lanyard"},
+		Paths:   Paths{BPFFS: "/sys/fs/bpf/lanyard", State: "/run/lanyard"},
 		Log:     Log{Level: "info", Format: "text"},
 	}
 }
