@@ -80,4 +80,6 @@ enum drop_reason {
 	REASON_PROTOCOL = 35,
 	/* The kernel refused to change the frame (out of memory). */
 	REASON_CHANGE_FAILED = 36,
+	/* A packet from outside has a source that cannot be there (the LAN's, loopback, multicast). */
+	REASON_MARTIAN = 37,
 };

@@ -95,6 +95,7 @@ const (
 	TcDropReasonREASON_ICMP_UNMATCHED       TcDropReason = 34
 	TcDropReasonREASON_PROTOCOL             TcDropReason = 35
 	TcDropReasonREASON_CHANGE_FAILED        TcDropReason = 36
+	TcDropReasonREASON_MARTIAN              TcDropReason = 37
 )
 
 type TcDropSample struct {
@@ -355,6 +356,7 @@ const (
 	TcMapPeers               = "peers"
 	TcMapPorts               = "ports"
 	TcMapPrefixes            = "prefixes"
+	TcMapScratch             = "scratch"
 	TcMapSettings            = "settings"
 	TcMapShares              = "shares"
 	TcMapTracks              = "tracks"
@@ -462,6 +464,7 @@ type TcMapSpecs struct {
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
+	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
 	Settings    *ebpf.MapSpec `ebpf:"settings"`
 	Shares      *ebpf.MapSpec `ebpf:"shares"`
 	Tracks      *ebpf.MapSpec `ebpf:"tracks"`
@@ -541,6 +544,7 @@ type TcMaps struct {
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
+	Scratch     *ebpf.Map `ebpf:"scratch"`
 	Settings    *ebpf.Map `ebpf:"settings"`
 	Shares      *ebpf.Map `ebpf:"shares"`
 	Tracks      *ebpf.Map `ebpf:"tracks"`
@@ -562,6 +566,7 @@ func (m *TcMaps) Close() error {
 		m.Peers,
 		m.Ports,
 		m.Prefixes,
+		m.Scratch,
 		m.Settings,
 		m.Shares,
 		m.Tracks,

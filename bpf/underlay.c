@@ -1,12 +1,13 @@
 //go:build ignore
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-SEC("tcx/ingress")
-int underlay(struct __sk_buff *skb __attribute__((unused)))
-{
-	__u32 zero = 0;
-	struct settings *s = bpf_map_lookup_elem(&settings, &zero);
+/* tcx ingress of the underlay and the uplink. */
+#include "underlay.h"
 
-	if (!s || !vni || !tunnel_port)
-		return TCX_DROP;
-	return TCX_NEXT;
+SEC("tcx/ingress")
+int underlay(struct __sk_buff *skb)
+{
+	struct pkt p = {};
+
+	ctx_pull(skb, ETHER_SIZE + TUNNEL_SIZE + 60 + 20);
+	return finish(skb, &p, HOOK_UNDERLAY, underlay_frame(skb, &p), CTX_NEXT);
 }

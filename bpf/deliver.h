@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Hands a frame to an endpoint of the LAN, wherever that is. */
+#pragma once
+
+#include "icmp_error.h"
+#include "mss.h"
+#include "route.h"
+
+/* A routed packet that the fast path cannot send on: its addresses are the LAN's by now, so the bridge can. */
+static __always_inline int by_bridge(void)
+{
+	return ctx_redirect(bridge_ifindex);
+}
+
+/* Rewrites a packet and delivers it. The caller has asked about TTL and size. */
+static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, const struct endpoint *ep)
+{
+	struct addr to = ep->vtep;
+	__u32 ifindex = ep->ifindex, slot = ep->slot;
+	int v;
+
+	copy_mac(r->smac.mac, gateway_mac.mac);
+	copy_mac(r->dmac.mac, ep->mac);
+	v = clamp_mss(ctx, p, lan_mtu < uplink_mtu ? lan_mtu : uplink_mtu);
+	if (v)
+		return v;
+	v = rewrite(ctx, p, r);
+	if (v)
+		return v;
+	if (ifindex) {
+		count_rx(ctx, slot, p->len);
+		return ctx_redirect_peer(ifindex);
+	}
+	v = encap(ctx, p, &to);
+	return v == PASS ? by_bridge() : v;
+}
+
+/*
+ * The largest packet that may be sent to an endpoint. A local veth would take any size, but a sender that asks to be told
+ * (DF) is told: answers come in the same size, and do not fit.
+ */
+static __always_inline __u32 path_size(const struct pkt *p, const struct endpoint *ep)
+{
+	struct peer *peer;
+
+	if (ep->ifindex)
+		return p->frag & FRAG_DF ? lan_mtu : 0xffff;
+	peer = bpf_map_lookup_elem(&peers, &ep->vtep);
+	return peer && peer->flags & PEER_READY ? peer->mtu - TUNNEL_SIZE : lan_mtu;
+}

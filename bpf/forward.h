@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Forwards: an external (address, port) leads to a webspace; the webspace's answers get that source again. Where the
+ * inverse is unique nothing is remembered per connection. Else each client is noted in tracks, an LRU.
+ */
+#pragma once
+
+#include "deliver.h"
+#include "flow.h"
+
+static __always_inline void service_of(struct service_key *k, __be32 ip, __u16 port, __u8 proto)
+{
+	set_v4(&k->ip, ip);
+	k->port = port;
+	k->proto = proto;
+	k->pad = 0;
+}
+
+static __always_inline struct forward *find_forward(__be32 ip, __u16 port, __u8 proto)
+{
+	struct service_key k;
+
+	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
+		return 0;
+	service_of(&k, ip, port, proto);
+	return bpf_map_lookup_elem(&forwards, &k);
+}
+
+static __always_inline struct inverse *find_inverse(__be32 ip, __u16 port, __u8 proto)
+{
+	struct service_key k;
+
+	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
+		return 0;
+	service_of(&k, ip, port, proto);
+	return bpf_map_lookup_elem(&inverses, &k);
+}
+
+/* Remembers where the client of the reply tuple t entered. Written at most once a second. */
+static __noinline int track_note(const struct tuple *t, const struct addr *ip, __u16 port, const struct addr *entry)
+{
+	struct track *old = bpf_map_lookup_elem(&tracks, t), new = {};
+	__u64 now = bpf_ktime_get_coarse_ns();
+
+	if (old && now - old->last_seen < SECOND && old->port == port && get_v4(&old->ip) == get_v4(ip) &&
+	    get_v4(&old->entry) == get_v4(entry))
+		return 0;
+	new.ip = *ip;
+	new.entry = *entry;
+	new.port = port;
+	new.last_seen = now;
+	bpf_map_update_elem(&tracks, t, &new, BPF_ANY);
+	return 0;
+}
+
+/* The external side of the answers in tuple t (webspace -> client). */
+struct external {
+	struct addr entry; /* zero: leaves through this node */
+	__be32 ip;
+	__u16 port;
+	__u16 tracked; /* known from a note about this very client */
+};
+
+static __noinline bool find_external(const struct tuple *t, struct external *x)
+{
+	struct inverse *inv = find_inverse(get_v4(&t->src), t->sport, t->proto);
+	struct track *track;
+
+	if (!inv)
+		return false;
+	x->entry = inv->entry;
+	x->ip = get_v4(&inv->ip);
+	x->port = inv->port;
+	x->tracked = 0;
+	if (!(inv->flags & FORWARD_TRACKED))
+		return true;
+	track = bpf_map_lookup_elem(&tracks, t);
+	if (!track)
+		return true;
+	x->entry = track->entry;
+	x->ip = get_v4(&track->ip);
+	x->port = track->port;
+	x->tracked = 1;
+	return true;
+}
+
+/*
+ * A denied destination gets answers of a forward, nothing else: TCP shows which it is, of UDP the client is noted in tracks
+ * when it comes (see forward_in).
+ */
+static __always_inline int may_answer(const struct pkt *p, const struct tuple *t, const struct way *w)
+{
+	if (p->proto == IPPROTO_UDP && p->dport == tunnel_port)
+		return -REASON_DESTINATION_DENIED;
+	if (!(w->hop.flags & NEXTHOP_DENIED) || is_icmp_error(p))
+		return 0;
+	if (p->proto == IPPROTO_TCP && (p->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return 0;
+	return bpf_map_lookup_elem(&tracks, t) ? 0 : -REASON_DESTINATION_DENIED;
+}
+
+/* From outside to a forward's external side. Sources that cannot be outside are refused (RFC 1812 section 5.3.7). */
+static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct settings *s, const struct forward *f)
+{
+	struct addr external, none = {}, to = f->ip;
+	struct tuple t __attribute__((aligned(8)));
+	struct endpoint *ep;
+	struct nexthop *hop;
+	struct rewrite r;
+	bool note = f->flags & FORWARD_TRACKED;
+	__u32 most;
+
+	if (never_outside(p->saddr))
+		return -REASON_MARTIAN;
+	ep = bpf_map_lookup_elem(&endpoints, &to);
+	if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))
+		return -REASON_ENDPOINT_ABSENT;
+	p->slot = f->slot;
+	most = path_size(p, ep);
+	if (p->ttl <= 1 || wire_size(ctx, p) > most)
+		return explain(ctx, p, p->daddr, most);
+	if (p->proto == IPPROTO_UDP) {
+		set_v4(&external, p->saddr);
+		hop = bpf_map_lookup_elem(&nexthops, &external);
+		note |= hop && hop->epoch == s->nh_epoch ? hop->flags & NEXTHOP_DENIED : denied(p->saddr);
+	}
+	if (note) {
+		set_v4(&t.src, get_v4(&f->ip));
+		set_v4(&t.dst, p->saddr);
+		t.sport = f->port;
+		t.dport = p->sport;
+		t.proto = p->proto;
+		t.pad[0] = t.pad[1] = t.pad[2] = 0;
+		set_v4(&external, p->daddr);
+		track_note(&t, &external, p->dport, &none);
+	}
+	frag_accept(p);
+	rewrite_none(p, &r);
+	r.daddr = get_v4(&f->ip);
+	r.dport = f->port;
+	return route_in(ctx, p, &r, ep);
+}
+
+/*
+ * At the node of the webspace: a packet of a forward that entered at a peer, and came through the tunnel with its client's
+ * address. When the answer could leave by several ways, the peer is the right one.
+ */
+static __always_inline void forward_tunnelled(const struct pkt *p, const struct addr *from)
+{
+	struct addr none = {};
+	struct inverse *inv;
+	struct tuple t __attribute__((aligned(8)));
+
+	if (in_lan(p->saddr))
+		return;
+	inv = find_inverse(p->daddr, p->dport, p->proto);
+	if (!inv || !(inv->flags & FORWARD_TRACKED))
+		return;
+	set_v4(&t.src, p->daddr);
+	set_v4(&t.dst, p->saddr);
+	t.sport = p->dport;
+	t.dport = p->sport;
+	t.proto = p->proto;
+	t.pad[0] = t.pad[1] = t.pad[2] = 0;
+	track_note(&t, &none, 0, from);
+}

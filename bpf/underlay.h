@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What arrives from outside: tunnels, forwards, answers of NAT. The body of the tcx program, and of its XDP twin, which
+ * leaves every TCP flow whole to tcx: GRO makes superframes of it first, and one rewrite per 64 KB is cheaper than XDP's
+ * one per 1,500 bytes; and half a flow on each path would be reordered.
+ */
+#pragma once
+
+#include "gateway.h"
+
+/* The inner destination is the gateway: an answer of a forward that came in here, for a webspace behind that peer. */
+static __noinline int tunnel_gateway(CTX *ctx, struct pkt *p, const struct addr *from)
+{
+	struct tuple t __attribute__((aligned(8)));
+	struct settings *s = get_settings();
+	struct endpoint *ep;
+	struct external x;
+	struct addr src;
+	int v;
+
+	if (p->type != ETH_P_IP || !s)
+		return -REASON_GATEWAY_SERVICE;
+	v = parse_ip(ctx, p);
+	if (v)
+		return v;
+	set_v4(&src, p->saddr);
+	ep = bpf_map_lookup_elem(&endpoints, &src);
+	if (!ep || get_v4(&ep->vtep) != get_v4(from) || !same_mac(&p->smac, (struct mac_key *)ep->mac))
+		return -REASON_SPOOFED_INNER;
+	if (follows(p)) {
+		v = frag_ports(p);
+		if (v)
+			return v;
+	}
+	if (p->ttl <= 1)
+		return -REASON_TTL_EXCEEDED;
+	if (IS_XDP && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_ICMP))
+		return PASS;
+	if (is_icmp_error(p))
+		return icmp_out(ctx, p, s);
+	tuple_of(p, &t);
+	if (!find_external(&t, &x))
+		return -REASON_NO_FLOW;
+	return forward_answer(ctx, p, s, &t, &x);
+}
+
+/* A frame of our VNI from a peer. What is not for an endpoint here goes on to the kernel's VXLAN device. */
+static __always_inline int tunnel_frame(CTX *ctx, struct pkt *p, const struct addr *from)
+{
+	struct mac_key k = {};
+	struct endpoint *ep;
+	__u32 ifindex, slot;
+	int v = parse_ether(ctx, p, TUNNEL_SIZE);
+
+	if (v)
+		return PASS;
+	if (is_multicast(&p->dmac))
+		return PASS;
+	if (same_mac(&p->dmac, &gateway_mac))
+		return tunnel_gateway(ctx, p, from);
+	copy_mac(k.mac, p->dmac.mac);
+	ep = bpf_map_lookup_elem(&macs, &k);
+	if (!ep || !ep->ifindex || ep->flags & ENDPOINT_NODE || p->type != ETH_P_IP || parse_ip(ctx, p))
+		return PASS;
+	if (IS_XDP && p->proto == IPPROTO_TCP)
+		return PASS;
+	ifindex = ep->ifindex;
+	slot = ep->slot;
+	p->slot = slot;
+	if (!follows(p))
+		forward_tunnelled(p, from);
+	v = decap(ctx, p);
+	if (v)
+		return v;
+	if (has_hairpins(slot)) {
+		v = hairpin_undo(ctx, p);
+		if (v)
+			return v;
+	}
+	count_rx(ctx, slot, p->len);
+	return ctx_redirect_peer(ifindex);
+}
+
+/* UDP to the tunnel port. Only frames of our VNI are ours, to whichever address of the node they come. */
+static __always_inline int tunnel_in(CTX *ctx, struct pkt *p, __be32 saddr, bool plain)
+{
+	__be32 *vx = at(ctx, VXLAN_OFFSET, 8);
+	struct peer *peer;
+	struct addr from;
+
+	if (plain && (!vx || vx[0] != bpf_htonl(0x08000000) || (vx[1] & bpf_htonl(0xffffff00)) != vxlan_vni()))
+		return PASS;
+	set_v4(&from, saddr);
+	peer = bpf_map_lookup_elem(&peers, &from);
+	if (!peer)
+		return -REASON_UNKNOWN_PEER;
+	/* A fragment or IP options: the kernel puts it together. A plain kernel peer: the bridge learns from its frames. */
+	if (!plain || peer->flags & PEER_FOREIGN)
+		return PASS;
+	return tunnel_frame(ctx, p, &from);
+}
+
+/* The answer of a flow: to the webspace that opened it. */
+static __noinline int flow_in(CTX *ctx, struct pkt *p, struct flow *f)
+{
+	struct endpoint *ep;
+	struct rewrite r;
+	struct addr to = f->other.src;
+	__u32 most;
+
+	ep = bpf_map_lookup_elem(&endpoints, &to);
+	if (!ep || !ep->ifindex)
+		return -REASON_ENDPOINT_ABSENT;
+	p->slot = f->slot;
+	most = path_size(p, ep);
+	if (p->ttl <= 1 || wire_size(ctx, p) > most)
+		return explain(ctx, p, p->daddr, most);
+	frag_accept(p);
+	touch(ctx, f, p);
+	rewrite_flow(p, f, &r);
+	return route_in(ctx, p, &r, ep);
+}
+
+/* Not a tunnel's: a forward, an answer of NAT, or none of our business. */
+static __noinline int routed_in(CTX *ctx, struct pkt *p)
+{
+	struct tuple t __attribute__((aligned(8)));
+	struct settings *s = get_settings();
+	struct forward *fw;
+	struct flow *f;
+
+	if (!s || parse_ip(ctx, p))
+		return PASS;
+	/* Before its first it cannot be told from the node's own: the kernel may have it. */
+	if (follows(p) && frag_ports(p))
+		return PASS;
+	if (IS_XDP && p->proto == IPPROTO_TCP)
+		return PASS;
+	if (is_icmp_error(p))
+		return icmp_in(ctx, p);
+	fw = find_forward(p->daddr, p->dport, p->proto);
+	if (fw && is_zero(&fw->entry))
+		return forward_in(ctx, p, s, fw);
+	if (p->dport < nat_first || p->dport > nat_last)
+		return PASS;
+	tuple_of(p, &t);
+	f = bpf_map_lookup_elem(&flows, &t);
+	return f && f->kind == FLOW_BACK ? flow_in(ctx, p, f) : PASS;
+}
+
+static __always_inline int underlay_frame(CTX *ctx, struct pkt *p)
+{
+	struct ethhdr *h;
+	struct iphdr *ip;
+	struct udphdr *udp;
+	__u32 size;
+
+	h = at(ctx, 0, sizeof(*h) + sizeof(*ip));
+	if (!h || h->h_proto != bpf_htons(ETH_P_IP))
+		return PASS;
+	ip = (void *)(h + 1);
+	size = ip->ihl * 4;
+	if (ip->protocol == IPPROTO_UDP && !(ip->frag_off & bpf_htons(FRAG_OFFSET)) && size >= sizeof(*ip)) {
+		bool plain = size == sizeof(*ip) && !(ip->frag_off & bpf_htons(FRAG_MF));
+		__be32 saddr = ip->saddr;
+
+		udp = at(ctx, ETHER_SIZE + size, sizeof(*udp));
+		if (udp && udp->dest == bpf_htons(tunnel_port))
+			return tunnel_in(ctx, p, saddr, plain);
+	}
+	return parse_ether(ctx, p, 0) ? PASS : routed_in(ctx, p);
+}
