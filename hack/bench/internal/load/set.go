@@ -27,13 +27,13 @@ type Set struct {
 	fds    map[string]int
 	lives  map[string]*live
 	sinks  map[string]*sink
-	sprays map[string]spray
+	sprays map[string]*spray
 }
 
 // Ops are the operations of a cell that generates load.
 func (s *Set) Ops() map[string]cell.Handler {
 	s.fds, s.lives, s.sinks = map[string]int{}, map[string]*live{}, map[string]*sink{}
-	s.sprays = map[string]spray{}
+	s.sprays = map[string]*spray{}
 	return map[string]cell.Handler{
 		"sysctl":      cell.Op(Sysctl),
 		"nft":         cell.Op(NFT),

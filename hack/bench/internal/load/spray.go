@@ -23,7 +23,8 @@ type Spray struct {
 
 type spray struct {
 	Spray
-	fd int
+	fd   int
+	next int // flow that the next frame belongs to
 }
 
 func (s *Set) sprayOpen(a Spray) (None, error) {
@@ -44,11 +45,11 @@ func (s *Set) sprayOpen(a Spray) (None, error) {
 		return None{}, errors.Join(err, unix.Close(fd))
 	}
 	s.put(a.Name, fd)
-	s.sprays[a.Name] = spray{Spray: a, fd: fd}
+	s.sprays[a.Name] = &spray{Spray: a, fd: fd}
 	return None{}, nil
 }
 
-// sprayRun sends N frames, each of the next flow in turn.
+// sprayRun sends N frames, each of the next flow in turn, going on where the last run ended.
 func (s *Set) sprayRun(a Work) (Done, error) {
 	sp, ok := s.sprays[a.Name]
 	if !ok {
@@ -64,7 +65,8 @@ func (s *Set) sprayRun(a Work) (Done, error) {
 	for sent := 0; sent < a.N; {
 		n := min(window, a.N-sent)
 		for i := range n {
-			flow := (sent + i) % (sp.Ports * sp.Addrs)
+			flow := sp.next
+			sp.next = (sp.next + 1) % (sp.Ports * sp.Addrs)
 			f := b.data[i*len(sp.Frame) : (i+1)*len(sp.Frame)]
 			binary.BigEndian.PutUint32(f[dst:], base+uint32(flow/sp.Ports))
 			binary.BigEndian.PutUint16(f[sport:], sp.First+uint16(flow%sp.Ports))

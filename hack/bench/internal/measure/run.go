@@ -97,7 +97,7 @@ func (p Plan) Run(ctx context.Context, c Case) (r Result, err error) {
 		slices.Reverse(turn)
 	}
 	for _, v := range c.Variants {
-		r.Stats[v.Name] = spread(cpu(r.Samples[v.Name]))
+		r.Stats[v.Name] = SpreadOf(cpu(r.Samples[v.Name]))
 	}
 	r.Ratios = ratios(c, r.Samples)
 	return r, nil

@@ -28,7 +28,8 @@ func cpu(samples []Sample) []float64 {
 	return out
 }
 
-func spread(x []float64) Spread {
+// SpreadOf finds the middle and the ends of x.
+func SpreadOf(x []float64) Spread {
 	if len(x) == 0 {
 		return Spread{}
 	}
@@ -51,7 +52,7 @@ func ratios(c Case, samples map[string][]Sample) []Ratio {
 		for i := range min(len(slow), len(fast)) {
 			each = append(each, slow[i].CPU/fast[i].CPU)
 		}
-		out = append(out, Ratio{Slow: g.Slow, Fast: g.Fast, Goal: g.Min, Spread: spread(each)})
+		out = append(out, Ratio{Slow: g.Slow, Fast: g.Fast, Goal: g.Min, Spread: SpreadOf(each)})
 	}
 	for _, g := range c.Goals {
 		add(g)

@@ -1,10 +1,15 @@
 package world
 
-import "errors"
+import (
+	"context"
+	"errors"
 
-// Bare is the limit: two webspaces joined by one veth pair, with no node in between.
-func Bare(cpus CPUs) (*World, error) {
-	w := &World{Name: "veth"}
+	"github.com/lanyard-project/lanyard/hack/bench/internal/load"
+)
+
+// Bare is the limit: two webspaces joined by one veth pair, with no node in between. With nic, b polls (NAPI).
+func Bare(name string, nic bool, cpus CPUs) (*World, error) {
+	w := &World{Name: name, NIC: nic}
 	a, err := w.cell("a", cpus.Load)
 	if err == nil {
 		w.A = &Space{Cell: a, Name: "a", IP: lan(1, 1)}
@@ -16,6 +21,9 @@ func Bare(cpus CPUs) (*World, error) {
 	}
 	if err == nil {
 		err = errors.Join(address(w.A.Cell, Inside, w.A.IP, 16), address(w.B.Cell, Inside, w.B.IP, 16))
+	}
+	if err == nil && nic {
+		err = w.B.Call(context.Background(), "features", load.FeatureSet{Device: Inside, Features: map[string]bool{"rx-gro": true}}, nil)
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

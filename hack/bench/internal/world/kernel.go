@@ -144,6 +144,11 @@ func fdb(c *cell.Cell, dev string, mac net.HardwareAddr, vtep netip.Addr) error 
 	return nil
 }
 
+// Neighbour makes a neighbour of the node permanent.
+func (n *Node) Neighbour(dev string, ip netip.Addr, mac net.HardwareAddr) error {
+	return neighbour(n.Cell, dev, ip, mac)
+}
+
 func neighbour(c *cell.Cell, dev string, ip netip.Addr, mac net.HardwareAddr) error {
 	l, err := c.Net.LinkByName(dev)
 	if err != nil {
@@ -156,23 +161,32 @@ func neighbour(c *cell.Cell, dev string, ip netip.Addr, mac net.HardwareAddr) er
 
 // rules of n1: one map for all forwards, SNAT, and no tracking of the tunnel.
 func rules(forwards []Forward) string {
-	var b strings.Builder
-	b.WriteString("table ip lan {\n map forwards {\n  type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service\n")
-	for i, f := range forwards {
-		if i == 0 {
-			b.WriteString("  elements = {\n")
-		}
-		fmt.Fprintf(&b, "   %s . %d . %d : %s . %d,\n", External, f.Proto, f.Port, f.Target.Addr(), f.Target.Port())
-		if i == len(forwards)-1 {
-			b.WriteString("  }\n")
-		}
-	}
-	b.WriteString(" }\n")
-	fmt.Fprintf(&b, ` chain untracked_in { type filter hook prerouting priority raw; iifname %q udp dport %d notrack; }
- chain untracked_out { type filter hook output priority raw; oifname %q udp dport %d notrack; }
- chain dnat_in { type nat hook prerouting priority dstnat; iifname %q dnat ip to ip daddr . ip protocol . th dport map @forwards; }
- chain snat_out { type nat hook postrouting priority srcnat; oifname %q ip saddr %s snat to %s; }
+	return fmt.Sprintf(`table ip lan {
+ map forwards {
+  type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+ }
+ chain untracked_in { type filter hook prerouting priority raw; iifname %[1]q udp dport %[2]d notrack; }
+ chain untracked_out { type filter hook output priority raw; oifname %[1]q udp dport %[2]d notrack; }
+ chain dnat_in { type nat hook prerouting priority dstnat; iifname %[3]q dnat ip to ip daddr . ip protocol . th dport map @forwards; }
+ chain snat_out { type nat hook postrouting priority srcnat; oifname %[3]q ip saddr %[4]s snat to %[5]s; }
 }
-`, Underlay, TunnelPort, Underlay, TunnelPort, Uplink, Uplink, LAN, External)
+`, Underlay, TunnelPort, Uplink, LAN, External) + elements(forwards)
+}
+
+func elements(forwards []Forward) string {
+	if len(forwards) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("add element ip lan forwards {\n")
+	for _, f := range forwards {
+		fmt.Fprintf(&b, " %s . %d . %d : %s . %d,\n", External, f.Proto, f.Port, f.Target.Addr(), f.Target.Port())
+	}
+	b.WriteString("}\n")
 	return b.String()
+}
+
+// KernelForwards replaces the forwards of n1 in one transaction.
+func (w *World) KernelForwards(ctx context.Context, forwards []Forward) error {
+	return w.N1.Call(ctx, "nft", "flush map ip lan forwards\n"+elements(forwards), nil)
 }

@@ -1,0 +1,173 @@
+package cases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/lanyard-project/lanyard/hack/bench/internal/cell"
+	"github.com/lanyard-project/lanyard/hack/bench/internal/load"
+	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
+	"github.com/lanyard-project/lanyard/hack/bench/internal/world"
+)
+
+// NIC is the network-card worlds: frames come in batches out of a driver's poll, and end in a sink where the node has
+// delivered them. Nothing but the node's own work is in between.
+type NIC struct {
+	Lanyard, XDP, Kernel, Veth *world.World
+}
+
+// Names of the sinks: where a webspace would receive, and where the next node would.
+const (
+	sinkSpace = "webspace"
+	sinkPeer  = "peer"
+	// sinkUplink is where packets to the outside arrive.
+	sinkUplink = "uplink"
+)
+
+func (n NIC) each(f func(variant string, w *world.World)) {
+	for _, x := range []struct {
+		variant string
+		w       *world.World
+	}{{Lanyard, n.Lanyard}, {XDP, n.XDP}, {Kernel, n.Kernel}} {
+		if x.w != nil {
+			f(x.variant, x.w)
+		}
+	}
+}
+
+// sinks stand at the ends of all worlds. What an XDP program redirects can only be handed to XDP at the far end of a
+// veth; a network card would not care.
+func (n NIC) sinks(ctx context.Context) error {
+	var errs []error
+	n.each(func(_ string, w *world.World) {
+		errs = append(errs,
+			w.A.Call(ctx, "sink.attach", load.Sink{Name: sinkSpace, Device: world.Inside}, nil),
+			w.Out.Call(ctx, "sink.attach", load.Sink{Name: sinkPeer, Device: world.WireUnderlay, XDP: w == n.XDP}, nil),
+			w.Out.Call(ctx, "sink.attach", load.Sink{Name: sinkUplink, Device: world.Inside}, nil))
+	})
+	errs = append(errs, n.Veth.B.Call(ctx, "sink.attach", load.Sink{Name: sinkSpace, Device: world.Inside}, nil))
+	return errors.Join(errs...)
+}
+
+// All lists the network-card cases.
+func (n NIC) All(ctx context.Context) ([]measure.Case, error) {
+	if err := n.sinks(ctx); err != nil {
+		return nil, err
+	}
+	goals := func(tcx, xdp float64) []measure.Goal {
+		return []measure.Goal{{Slow: Kernel, Fast: Lanyard, Min: tcx}, {Slow: Kernel, Fast: XDP, Min: xdp}}
+	}
+	return []measure.Case{
+		n.frames("nic-tunnel-in", "60-byte frames from a network card: out of the tunnel", goals(2.5, 3), stream{
+			device: world.WireUnderlay, sink: sinkSpace, vary: offSport, low: 49152, mask: 1023,
+			frame: func(w *world.World, mac func(string) (net.HardwareAddr, error)) ([]byte, error) {
+				to, err := mac(world.Underlay)
+				at := netip.AddrPortFrom(w.A.IP, portService)
+				inner := small(w.A.MAC, w.C.MAC, netip.AddrPortFrom(w.C.IP, portService), at)
+				return tunnelled(to, w.N2.MAC, w.N2.VTEP, w.N1.VTEP, inner), err
+			},
+		}),
+		n.frames("nic-forward-local", "60-byte frames from a network card: forward, this node", goals(2.5, 3), forwardStream(PortLocal, sinkSpace)),
+		n.frames("nic-forward-remote", "60-byte frames from a network card: forward, another node", goals(2.5, 5), forwardStream(PortRemote, sinkPeer)),
+	}, nil
+}
+
+// stream is what the card receives in one case.
+type stream struct {
+	device string // in `out`: whose other end is the node's card
+	sink   string
+	frame  func(w *world.World, mac func(dev string) (net.HardwareAddr, error)) ([]byte, error)
+	vary   int // offset of the port that varies
+	low    uint16
+	mask   uint16
+}
+
+// forwardStream is 1,024 clients of one forward.
+func forwardStream(port uint16, sink string) stream {
+	return stream{
+		device: world.Inside, sink: sink, vary: offSport, low: 20000, mask: 1023,
+		frame: func(_ *world.World, mac func(string) (net.HardwareAddr, error)) ([]byte, error) {
+			to, err := mac(world.Uplink)
+			from := net.HardwareAddr{0x02, 0, 0, 0, 0, 0x10}
+			return small(to, from, netip.AddrPortFrom(world.OutIP, 20000), netip.AddrPortFrom(world.External, port)), err
+		},
+	}
+}
+
+func (n NIC) frames(name, title string, goals []measure.Goal, s stream) measure.Case {
+	c := measure.Case{Name: name, Title: title, Unit: "frame", Goals: goals}
+	n.each(func(variant string, w *world.World) {
+		at := w.A.Cell
+		if s.sink == sinkPeer {
+			at = w.Out
+		}
+		c.Variants = append(c.Variants, shoot(variant, name, "live.run", w.Out, at, s.sink))
+	})
+	c.Variants = append(c.Variants, shoot(Veth, name, "live.run", n.Veth.A.Cell, n.Veth.B.Cell, sinkSpace))
+	c.Setup = func(ctx context.Context) (func() error, error) {
+		var errs []error
+		n.each(func(_ string, w *world.World) {
+			frame, err := s.frame(w, func(dev string) (net.HardwareAddr, error) { return mac(w.N1.Cell, dev) })
+			if err == nil {
+				err = w.Out.Call(ctx, "live.load", load.Live{Name: name, Device: s.device, Frame: frame, Vary: s.vary, Low: s.low, Mask: s.mask}, nil)
+			}
+			errs = append(errs, err)
+		})
+		to, err := mac(n.Veth.B.Cell, world.Inside)
+		bare := small(to, to, netip.AddrPortFrom(n.Veth.A.IP, 20000), netip.AddrPortFrom(n.Veth.B.IP, portService))
+		errs = append(errs, err, n.Veth.A.Call(ctx, "live.load", load.Live{Name: name, Device: world.Inside, Frame: bare, Vary: offSport, Low: 20000, Mask: 1023}, nil))
+		if err := errors.Join(errs...); err != nil {
+			return nil, err
+		}
+		// The first frames make the kernel look for its neighbours; until it has found them it drops some.
+		n.each(func(_ string, w *world.World) {
+			errs = append(errs, w.Out.Call(ctx, "live.run", load.Work{Name: name, N: 64}, nil))
+		})
+		time.Sleep(settle)
+		return func() error { return nil }, errors.Join(errs...)
+	}
+	return c
+}
+
+// settle is how long the worlds are given to resolve neighbours.
+const settle = 300 * time.Millisecond
+
+func mac(c *cell.Cell, dev string) (net.HardwareAddr, error) {
+	l, err := c.Net.LinkByName(dev)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", c.Name, dev, err)
+	}
+	return l.Attrs().HardwareAddr, nil
+}
+
+// shoot makes frames in one cell and counts them where they must arrive.
+func shoot(variant, name, op string, from, at *cell.Cell, sink string) measure.Variant {
+	return measure.Variant{
+		Name: variant, Pids: []int{from.Pid()},
+		Run: func(ctx context.Context, n int) error {
+			var before, after load.Count
+			if err := at.Call(ctx, "sink.count", load.Named{Name: sink}, &before); err != nil {
+				return err
+			}
+			if err := from.Call(ctx, op, load.Work{Name: name, N: n}, nil); err != nil {
+				return err
+			}
+			if err := at.Call(ctx, "sink.count", load.Named{Name: sink}, &after); err != nil {
+				return err
+			}
+			return arrived(after.Frames-before.Frames, n)
+		},
+	}
+}
+
+// arrived refuses a round in which more than one frame in a thousand was lost: its figure would be of something else.
+func arrived(got uint64, sent int) error {
+	if int(got) < sent-sent/1000 {
+		return fmt.Errorf("%d of %d frames arrived", got, sent)
+	}
+	return nil
+}
