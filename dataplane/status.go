@@ -93,6 +93,3 @@ type FlowStatus struct {
 	Quota   int `json:"quota"` // no webspace may hold more
 	Pool    int `json:"pool"`  // beyond their shares, all together
 }
-
-// Status reads the dataplane.
-func (d *Dataplane) Status() (Status, error) { return Status{}, errUnfinished }
