@@ -133,6 +133,9 @@ func denied(c config.Config) netip.Addr {
 }
 
 func showOutcome(s Streams, x connectivity.Outcome) {
+	if x.Consequence() {
+		return
+	}
 	mark, st := "ok", green
 	switch x.Status {
 	case connectivity.Failed:

@@ -12,7 +12,7 @@ import (
 // elsewhere in the cluster fails by that.
 func Clean(ctx context.Context, lxd LXD) (left []string) {
 	left = remove(ctx, lxd, func(webspace.Instance) bool { return true })
-	image, err := ownImage()
+	image, err := imageOf(running)
 	if err != nil {
 		return append(left, err.Error())
 	}

@@ -61,11 +61,14 @@ func static(binary []byte) error {
 	return nil
 }
 
-// ownImage is the image of the running program, even if its file was replaced meanwhile.
-func ownImage() ([]byte, error) {
-	binary, err := os.ReadFile("/proc/self/exe")
+// running is the running program, even if its file was replaced meanwhile.
+const running = "/proc/self/exe"
+
+// imageOf is the image of a binary file.
+func imageOf(file string) ([]byte, error) {
+	binary, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read our own binary: %w", err)
+		return nil, fmt.Errorf("read the program for the test image: %w", err)
 	}
 	return buildImage(binary)
 }
@@ -76,8 +79,8 @@ func fingerprintOf(image []byte) string {
 }
 
 // importImage gives LXD the image, unless it has it, and returns the fingerprint.
-func importImage(ctx context.Context, lxd LXD) (string, error) {
-	image, err := ownImage()
+func importImage(ctx context.Context, lxd LXD, file string) (string, error) {
+	image, err := imageOf(file)
 	if err != nil {
 		return "", err
 	}

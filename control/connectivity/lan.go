@@ -19,8 +19,7 @@ const (
 	// leaseWait is how long a fresh webspace may take to its address.
 	leaseWait = 20 * time.Second
 	// bulk that is sent there and back, bytes.
-	bulk = 4 << 20
-	// ethernet and IP: an IP packet of the LAN's MTU must pass, one byte more must not.
+	bulk  = 4 << 20
 	pings = 20
 )
 
@@ -80,7 +79,7 @@ func (r *runner) pair(a, b *space) []job {
 }
 
 func (r *runner) lease(ctx context.Context, s *space) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, leaseWait)
+	ctx, cancel := context.WithDeadline(ctx, r.leases.Add(time.Second)) // all began at once: the last need not wait as long again
 	defer cancel()
 	var lease probe.Lease
 	for {
@@ -88,11 +87,10 @@ func (r *runner) lease(ctx context.Context, s *space) (string, error) {
 		if lease, err = send[probe.Lease](ctx, s, "lease"); err == nil {
 			break
 		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			return "", fmt.Errorf("%s got no answer from DHCP within %s", s.name, leaseWait)
+		if ctx.Err() != nil || time.Now().After(r.leases) {
+			return "", fmt.Errorf("%s got no answer from DHCP within %s (%w)", s.name, leaseWait, err)
 		}
+		time.Sleep(200 * time.Millisecond)
 	}
 	want := netip.PrefixFrom(s.ip, r.node.Prefix.Bits())
 	switch {

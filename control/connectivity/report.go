@@ -1,6 +1,9 @@
 package connectivity
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Status of one test.
 type Status string
@@ -47,6 +50,14 @@ func (r *Report) add(o Outcome) {
 
 // Good says whether nothing failed and nothing is left.
 func (r Report) Good() bool { return r.Failed == 0 && len(r.Leftovers) == 0 }
+
+// noLease ends the Detail of tests that were skipped because DHCP had failed before.
+const noLease = " has no lease"
+
+// Consequence says whether the test was skipped because of a failure that is in the report already.
+func (o Outcome) Consequence() bool {
+	return o.Status == Skipped && strings.HasSuffix(o.Detail, noLease)
+}
 
 // skip is the error of a test that cannot be tried here.
 type skip string

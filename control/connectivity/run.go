@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
@@ -36,6 +37,7 @@ type Options struct {
 	External ForwardRange  // of forwards
 	Progress func(string)  // what is going on; may be nil
 	Each     func(Outcome) // each outcome as it comes; may be nil
+	Binary   string        // the lanyard program, linked statically; default: the running one
 	Keep     bool          // leave the webspaces when a test failed
 }
 
@@ -57,8 +59,9 @@ type runner struct {
 	local  string // LXD's name of this machine, "" standalone
 	peers  map[string]webspace.Member
 	spaces []*space
-	base   int    // uid of the first
-	image  string // fingerprint
+	base   int       // uid of the first
+	image  string    // fingerprint
+	leases time.Time // until when all webspaces must have theirs
 	report Report
 }
 
@@ -69,6 +72,9 @@ func Run(ctx context.Context, lxd LXD, daemon Daemon, o Options) (report Report,
 	r := &runner{lxd: lxd, daemon: daemon, o: o}
 	if r.o.Progress == nil {
 		r.o.Progress = func(string) {}
+	}
+	if r.o.Binary == "" {
+		r.o.Binary = running
 	}
 	if r.o.Each == nil {
 		r.o.Each = func(Outcome) {}
@@ -95,6 +101,7 @@ func Run(ctx context.Context, lxd LXD, daemon Daemon, o Options) (report Report,
 	if err := r.setup(ctx); err != nil {
 		return Report{}, err
 	}
+	r.leases = time.Now().Add(leaseWait)
 	for _, j := range r.jobs() {
 		if ctx.Err() != nil {
 			return Report{}, fmt.Errorf("the test was interrupted: %w", context.Cause(ctx))
@@ -128,9 +135,9 @@ func (r *runner) one(ctx context.Context, j job) {
 	r.o.Progress(what)
 	start := time.Now()
 	var err error
-	for _, s := range append(j.needs, j.from) {
+	for _, s := range slices.Concat(j.needs, []*space{j.from}) {
 		if s != nil && !s.leased && j.name != leaseTest {
-			err = skip(s.label() + " has no lease")
+			err = skip(s.label() + noLease)
 		}
 	}
 	if err == nil {

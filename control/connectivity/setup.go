@@ -95,7 +95,7 @@ func (r *runner) setup(ctx context.Context) error {
 		return err
 	}
 	r.o.Progress("importing the test image")
-	image, err := importImage(ctx, r.lxd)
+	image, err := importImage(ctx, r.lxd, r.o.Binary)
 	if err != nil {
 		return err
 	}

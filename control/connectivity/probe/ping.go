@@ -35,12 +35,12 @@ func ping(ctx context.Context, to netip.Addr, count, size int) (Pings, error) {
 	if count < 1 || count > 1000 || size < ipHeader+icmpHeader || size > 65535 {
 		return r, fmt.Errorf("count %d or size %d is out of range", count, size)
 	}
-	c, err := net.Dial("ip4:icmp", to.String())
+	c, err := net.DialIP("ip4:icmp", nil, &net.IPAddr{IP: to.AsSlice()})
 	if err != nil {
 		return r, err
 	}
 	defer c.Close()
-	if err := dontFragment(c.(*net.IPConn)); err != nil {
+	if err := dontFragment(c); err != nil {
 		return r, err
 	}
 	id := uint16(os.Getpid())
@@ -76,10 +76,10 @@ func ping(ctx context.Context, to netip.Addr, count, size int) (Pings, error) {
 	return r, nil
 }
 
-func answered(c net.Conn, buf []byte, id, seq uint16, until time.Time) bool {
+func answered(c *net.IPConn, buf []byte, id, seq uint16, until time.Time) bool {
 	_ = c.SetReadDeadline(until)
 	for {
-		n, err := c.Read(buf) // without the IP header
+		n, _, err := c.ReadFromIP(buf) // without the IP header
 		if err != nil {
 			return false
 		}
