@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,8 +35,10 @@ type Options struct {
 	NoLXD    bool   // nodes without an LXD daemon
 	NoDaemon bool   // without lanyardd
 	Config   string // further YAML for every lanyardd
-	BinDir   string // with lanyardd, lanyard and probe; default: bin/ beside go.mod
-	Log      *slog.Logger
+	// ForeignPeers are addresses on the underlay (see AddHost) of plain kernel VXLAN devices that the nodes know as peers.
+	ForeignPeers []string
+	BinDir       string // with lanyardd, lanyard and probe; default: bin/ beside go.mod
+	Log          *slog.Logger
 }
 
 // Lab is a running lab.
@@ -50,6 +53,7 @@ type Lab struct {
 
 	binDir   string
 	config   string
+	foreign  []string
 	detached bool
 	noLXD    bool
 	log      *slog.Logger
@@ -94,7 +98,7 @@ func New(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil {
 		return nil, err
 	}
-	l := &Lab{ID: o.ID, Dir: o.Dir, binDir: o.BinDir, config: o.Config, detached: o.Detached, noLXD: o.NoLXD, log: o.Log}
+	l := &Lab{ID: o.ID, Dir: o.Dir, binDir: o.BinDir, config: o.Config, foreign: o.ForeignPeers, detached: o.Detached, noLXD: o.NoLXD, log: o.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
@@ -225,6 +229,12 @@ func (l *Lab) AddHost(ctx context.Context, name, address string) (*Namespace, er
 		return nil, err
 	}
 	return ns, l.writeState()
+}
+
+// RemoveHost takes away what AddHost made.
+func (l *Lab) RemoveHost(ns *Namespace) {
+	ns.kill()
+	l.Hosts = slices.DeleteFunc(l.Hosts, func(h *Namespace) bool { return h == ns })
 }
 
 // SetClientMTU changes the MTU of the link between router and client, as a narrower path in the middle would: the

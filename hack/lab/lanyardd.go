@@ -20,8 +20,12 @@ func (n *Node) writeConfig(extra string) error {
 	if len(n.lab.nodes) > 1 && !n.lab.noLXD {
 		peers = "lxd"
 	}
-	text := fmt.Sprintf("node: {name: %s, index: %d}\npeers: {from: %s}\npaths: {state: %s}\n%s",
-		n.Name, n.Index, peers, filepath.Join(n.Dir, "state"), extra)
+	var foreign []string
+	for _, f := range n.lab.foreign {
+		foreign = append(foreign, fmt.Sprintf("{vtep: %s, foreign: true}", f))
+	}
+	text := fmt.Sprintf("node: {name: %s, index: %d}\npeers: {from: %s, list: [%s]}\npaths: {state: %s}\n%s",
+		n.Name, n.Index, peers, strings.Join(foreign, ", "), filepath.Join(n.Dir, "state"), extra)
 	return os.WriteFile(n.ConfigFile(), []byte(text), 0o600)
 }
 
