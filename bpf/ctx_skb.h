@@ -10,12 +10,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "tunnel_size.h"
+#include "verdict.h"
 
 #define CTX struct __sk_buff
 #define IS_XDP 0
 
 /* enum tcx_action_base of linux/bpf.h, which the headers of Debian 12 (6.1) do not have yet. */
-enum { CTX_NEXT = -1, CTX_PASS = 0, CTX_DROP = 2, CTX_SENT = 7 };
+enum { CTX_NEXT = -1, CTX_PASS = 0, CTX_DROP = 2, CTX_SENT = 7, CTX_BOUNCED = 7 };
 
 #define ctx_data(ctx) ((void *)(long)(ctx)->data)
 #define ctx_end(ctx) ((void *)(long)(ctx)->data_end)
@@ -69,24 +70,24 @@ static __always_inline __u32 ctx_hash(CTX *ctx)
 }
 
 /* Out of an interface. */
-static __always_inline int ctx_redirect(__u32 ifindex)
+static __always_inline int ctx_redirect(CTX *ctx __attribute__((unused)), __u32 ifindex)
 {
 	bpf_redirect(ifindex, 0);
-	return CTX_SENT;
+	return SENT;
 }
 
 /* Into the stack of this node, as if it had come in by that interface. */
-static __always_inline int ctx_receive(__u32 ifindex)
+static __always_inline int ctx_receive(CTX *ctx __attribute__((unused)), __u32 ifindex)
 {
 	bpf_redirect(ifindex, BPF_F_INGRESS);
-	return CTX_SENT;
+	return SENT;
 }
 
 /* To the far side of a veth, without a second pass through this side's queue. Ingress hooks only. */
-static __always_inline int ctx_redirect_peer(__u32 ifindex)
+static __always_inline int ctx_redirect_peer(CTX *ctx __attribute__((unused)), __u32 ifindex)
 {
 	bpf_redirect_peer(ifindex, 0);
-	return CTX_SENT;
+	return SENT;
 }
 
 /* Cuts or grows a frame at its end. */

@@ -7,9 +7,9 @@
 #include "route.h"
 
 /* A routed packet that the fast path cannot send on: its addresses are the LAN's by now, so the bridge can. */
-static __always_inline int by_bridge(void)
+static __always_inline int by_bridge(CTX *ctx)
 {
-	return ctx_redirect(bridge_ifindex);
+	return ctx_redirect(ctx, bridge_ifindex);
 }
 
 /* Rewrites a packet and delivers it. The caller has asked about TTL and size. */
@@ -21,7 +21,7 @@ static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, 
 
 	copy_mac(r->smac.mac, gateway_mac.mac);
 	copy_mac(r->dmac.mac, ep->mac);
-	v = clamp_mss(ctx, p, lan_mtu < uplink_mtu ? lan_mtu : uplink_mtu);
+	v = clamp_mss(ctx, p, uplink_mtu); /* what the webspace will send */
 	if (v)
 		return v;
 	v = rewrite(ctx, p, r);
@@ -29,10 +29,21 @@ static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, 
 		return v;
 	if (ifindex) {
 		count_rx(ctx, slot, p->len);
-		return ctx_redirect_peer(ifindex);
+		return ctx_redirect_peer(ctx, ifindex);
 	}
 	v = encap(ctx, p, &to);
-	return v == PASS ? by_bridge() : v;
+	return v == PASS ? by_bridge(ctx) : v;
+}
+
+/* XDP has no bridge to fall back to: what it may not be able to deliver is left to the tcx program, untouched. */
+static __always_inline bool leave_to_tcx(const struct endpoint *ep)
+{
+	struct peer *peer;
+
+	if (!IS_XDP || ep->ifindex)
+		return false;
+	peer = bpf_map_lookup_elem(&peers, &ep->vtep);
+	return !peer || !(peer->flags & PEER_READY);
 }
 
 /*

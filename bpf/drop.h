@@ -64,7 +64,7 @@ static __always_inline void count_rx(CTX *ctx, __u32 slot, __u32 bytes)
 
 static __always_inline void sample(CTX *ctx, const struct drop_key *k, int hook)
 {
-	__u32 n = ctx_len(ctx);
+	__u64 n = ctx_len(ctx);
 	struct drop_sample *s;
 
 	if (!take_token(0, BUCKET_SAMPLE, sample_rate, sample_burst))
@@ -80,10 +80,12 @@ static __always_inline void sample(CTX *ctx, const struct drop_key *k, int hook)
 	s->hook = hook;
 	__builtin_memset(s->pad, 0, sizeof(s->pad));
 	__builtin_memset(s->data, 0, sizeof(s->data));
-	/* The helper wants a size that is provably 1..SAMPLE_LEN. */
-	n = n < 1 ? 1 : n > SAMPLE_LEN ? SAMPLE_LEN : n;
+	/* The helper wants a size that is provably 1..SAMPLE_LEN; hidden from clang, which would test one copy and pass another. */
+	asm volatile("" : "+r"(n));
+	if (n > SAMPLE_LEN)
+		n = SAMPLE_LEN;
 	s->captured = n;
-	if (ctx_load(ctx, 0, s->data, n))
+	if (!n || ctx_load(ctx, 0, s->data, n))
 		s->captured = 0;
 	bpf_ringbuf_submit(s, 0);
 }
@@ -115,6 +117,8 @@ static __always_inline int finish(CTX *ctx, const struct pkt *p, int hook, int v
 		return pass;
 	if (v == SENT)
 		return CTX_SENT;
+	if (v == SENT_BACK)
+		return CTX_BOUNCED;
 	count_drop(ctx, p->slot, -v, hook);
 	return CTX_DROP;
 }

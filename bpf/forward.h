@@ -116,6 +116,8 @@ static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct settings 
 	if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))
 		return -REASON_ENDPOINT_ABSENT;
 	p->slot = f->slot;
+	if (leave_to_tcx(ep))
+		return PASS;
 	most = path_size(p, ep);
 	if (p->ttl <= 1 || wire_size(ctx, p) > most)
 		return explain(ctx, p, p->daddr, most);

@@ -14,24 +14,18 @@ static __always_inline int to_node(CTX *ctx)
 	if (!h)
 		return -REASON_TRUNCATED;
 	copy_mac(h->h_dest, node_mac.mac);
-	return ctx_receive(bridge_ifindex);
+	return ctx_receive(ctx, bridge_ifindex);
 }
 
 /* A packet to the gateway's address: DHCP, DNS, ping; and answers, should the node itself have asked. */
 static __always_inline int gateway_service(CTX *ctx, struct pkt *p)
 {
 	bool ok = false;
-	struct flow *f;
 
 	if (follows(p)) {
 		int v = frag_ports(p);
 
 		return v ? v : to_node(ctx);
-	}
-	if (has_hairpins(p->slot)) {
-		f = hairpin_answer(p);
-		if (f)
-			return hairpin_send(ctx, p, f);
 	}
 	if (p->proto == IPPROTO_UDP)
 		ok = p->dport == DNS || is_dhcp_request(p);
@@ -181,5 +175,7 @@ static __noinline int to_gateway(CTX *ctx, struct pkt *p)
 	}
 	if (f->kind == FLOW_OUT)
 		return flow_out(ctx, p, s, f);
-	return f->kind == FLOW_HAIRPIN ? hairpin_send(ctx, p, f) : -REASON_NO_FLOW;
+	if (f->kind == FLOW_HAIRPIN || f->kind == FLOW_HAIRPIN_BACK)
+		return hairpin_send(ctx, p, f);
+	return -REASON_NO_FLOW;
 }

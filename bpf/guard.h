@@ -54,8 +54,12 @@ static __always_inline int guard_ip(const struct pkt *p, const struct port *port
 	}
 	if (p->proto == IPPROTO_UDP && (p->sport == DHCP_SERVER || p->dport == DHCP_CLIENT))
 		return -REASON_ROGUE_DHCP;
-	if (p->proto == IPPROTO_ICMP && p->icmp == ICMP_REDIRECT_MESSAGE && !follows(p))
-		return -REASON_REDIRECT;
+	if (p->proto == IPPROTO_ICMP && !follows(p)) {
+		if (p->icmp == ICMP_REDIRECT_MESSAGE)
+			return -REASON_REDIRECT;
+		if (p->icmp == ICMP_ROUTER)
+			return -REASON_ROGUE_ROUTER;
+	}
 	return 0;
 }
 

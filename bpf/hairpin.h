@@ -9,8 +9,8 @@
  * takes off what it removes), and only a destination whose count is not 0 is looked up. The array lookup is inlined by
  * the kernel: two loads and a compare per delivered packet.
  *
- * A webspace that uses its own forward would see its own address as source, which no stack accepts. It gets the
- * gateway's instead, and the gateway's end of it is looked up before the gateway's services.
+ * A webspace that uses its own forward would see its own address as source, which no stack accepts. It sees the forward's
+ * external address instead, answers that through the gateway, and the answer's entry is found there like any flow's.
  */
 #pragma once
 
@@ -35,31 +35,24 @@ static __always_inline void rewrite_flow(const struct pkt *p, const struct flow 
 	r->dport = f->other.sport;
 }
 
-static __noinline struct flow *hairpin_answer(const struct pkt *p)
-{
-	struct tuple t __attribute__((aligned(8)));
-	struct flow *f;
-
-	tuple_of(p, &t);
-	f = bpf_map_lookup_elem(&flows, &t);
-	return f && f->kind == FLOW_HAIRPIN_BACK ? f : 0;
-}
-
 /* Undoes the hairpin on an answer that is about to be delivered on this node. The frame begins at 0. */
 static __noinline int hairpin_undo(CTX *ctx, struct pkt *p)
 {
+	struct tuple t __attribute__((aligned(8)));
 	struct rewrite r;
 	struct flow *f;
 
 	if (follows(p) && frag_ports(p))
 		return 0;
-	f = hairpin_answer(p);
-	if (!f)
+	tuple_of(p, &t);
+	f = bpf_map_lookup_elem(&flows, &t);
+	if (!f || f->kind != FLOW_HAIRPIN_BACK)
 		return 0;
 	frag_accept(p);
 	touch(ctx, f, p);
 	rewrite_flow(p, f, &r);
-	r.hops = 0; /* it crosses the LAN; the gateway is only acted */
+	copy_mac(r.smac.mac, gateway_mac.mac); /* as the opener sent it to the gateway */
+	r.hops = p->ttl > 1;
 	return rewrite(ctx, p, &r);
 }
 
@@ -78,7 +71,7 @@ static __noinline int hairpin_open(const struct settings *s, const struct pkt *p
 	flow_init(new, p, state, FLOW_HAIRPIN);
 	flow_opened(new, p);
 	new->other.src = f->ip;
-	set_v4(&new->other.dst, get_v4(&f->ip) == p->saddr ? get_v4(&gateway_ip) : p->saddr);
+	set_v4(&new->other.dst, get_v4(&f->ip) == p->saddr ? p->daddr : p->saddr);
 	new->other.sport = f->port;
 	new->other.dport = p->sport;
 	new->other.proto = p->proto;

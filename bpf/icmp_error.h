@@ -93,5 +93,5 @@ static __always_inline int explain(CTX *ctx, const struct pkt *p, __be32 source,
 	if (is_icmp_error(p) || follows(p) || !take_token(p->slot, BUCKET_ERROR, error_rate, error_burst))
 		return -reason;
 	v = make_error(ctx, p, source, expired ? ICMP_EXPIRED : ICMP_UNREACHABLE, mtu);
-	return v ? v : ctx_redirect(ctx_ifindex(ctx));
+	return v ? v : ctx_redirect(ctx, ctx_ifindex(ctx));
 }

@@ -39,7 +39,7 @@ static __noinline int arp_answer(CTX *ctx, const struct pkt *p)
 	copy_mac(a->smac, mac.mac);
 	*(__be32 *)a->tip = *(__be32 *)a->sip;
 	*(__be32 *)a->sip = target;
-	return ctx_redirect(ctx_ifindex(ctx));
+	return ctx_redirect(ctx, ctx_ifindex(ctx));
 }
 
 /*
@@ -72,13 +72,11 @@ static __always_inline int to_bridge(struct pkt *p, const struct port *port)
 	bool multicast = is_multicast(&p->dmac);
 
 	if (p->type == ETH_P_IP && port->kind != PORT_POD) {
-		__be32 host = ~bpf_htonl(~0u << (128 - (lan.prefixlen & 127)));
-		bool broadcast = p->daddr == bpf_htonl(0xffffffff) || bpf_ntohl(p->daddr) >> 28 == 14 ||
-				 (in_lan(p->daddr) && (p->daddr & host) == host);
+		bool all = is_broadcast(p->daddr) || bpf_ntohl(p->daddr) >> 28 == 14;
 
-		if (multicast && !broadcast)
+		if (multicast && !all)
 			return -REASON_UNICAST_IN_BROADCAST;
-		if (!multicast && !broadcast) {
+		if (!multicast && !all) {
 			if (!in_lan(p->daddr))
 				return -REASON_OFF_LAN;
 			if (in_infra(p->daddr))
@@ -103,7 +101,7 @@ static __always_inline int to_endpoint(CTX *ctx, struct pkt *p, const struct por
 			return v;
 	}
 	if (ep->flags & ENDPOINT_NODE)
-		return ctx_receive(bridge_ifindex);
+		return ctx_receive(ctx, bridge_ifindex);
 	if (ifindex == ctx_ifindex(ctx))
 		return PASS;
 	if (ifindex) {
@@ -113,7 +111,7 @@ static __always_inline int to_endpoint(CTX *ctx, struct pkt *p, const struct por
 				return v;
 		}
 		count_rx(ctx, slot, p->len);
-		return ctx_redirect_peer(ifindex);
+		return ctx_redirect_peer(ctx, ifindex);
 	}
 	if (is_zero(&to))
 		return -REASON_ENDPOINT_ABSENT;

@@ -111,5 +111,5 @@ static __always_inline int route_out(CTX *ctx, struct pkt *p, struct rewrite *r,
 	copy_mac(r->smac.mac, w->hop.smac);
 	copy_mac(r->dmac.mac, w->hop.dmac);
 	v = rewrite(ctx, p, r);
-	return v ? v : send_way(w);
+	return v ? v : send_way(ctx, w);
 }

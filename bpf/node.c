@@ -26,7 +26,7 @@ static __always_inline int node_frame(CTX *ctx, struct pkt *p)
 		return PASS;
 	if (ep->ifindex) {
 		count_rx(ctx, ep->slot, p->len);
-		return ctx_redirect(ep->ifindex);
+		return ctx_redirect(ctx, ep->ifindex);
 	}
 	to = ep->vtep;
 	return is_zero(&to) ? -REASON_ENDPOINT_ABSENT : encap(ctx, p, &to);

@@ -11,14 +11,17 @@
 #include "config.h"
 #include "maps.h"
 
-/* What a helper decides about a frame: one of these, or a negative enum drop_reason. */
-enum verdict {
-	PASS = 0, /* to whatever comes next: the bridge, the kernel's stack */
-	SENT = 7, /* redirected */
+enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
+enum icmp_type {
+	ICMP_ECHO_REPLY = 0,
+	ICMP_UNREACHABLE = 3,
+	ICMP_REDIRECT_MESSAGE = 5,
+	ICMP_ECHO = 8,
+	ICMP_ROUTER = 9, /* advertisement, RFC 1256 */
+	ICMP_EXPIRED = 11,
+	ICMP_PARAMETER = 12,
 };
 
-enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
-enum { ICMP_ECHO_REPLY = 0, ICMP_UNREACHABLE = 3, ICMP_REDIRECT_MESSAGE = 5, ICMP_ECHO = 8, ICMP_EXPIRED = 11, ICMP_PARAMETER = 12 };
 enum { FRAG_DF = 0x4000, FRAG_MF = 0x2000, FRAG_OFFSET = 0x1fff };
 
 struct pkt {
@@ -103,6 +106,14 @@ static __always_inline bool in_prefix(__be32 ip, const volatile struct prefix_ke
 static __always_inline bool in_lan(__be32 ip)
 {
 	return in_prefix(ip, &lan);
+}
+
+/* To all: the limited broadcast, or the LAN's. */
+static __always_inline bool is_broadcast(__be32 ip)
+{
+	__be32 host = bpf_htonl(~(~0u << ((128 - lan.prefixlen) & 31)));
+
+	return ip == bpf_htonl(0xffffffff) || (in_lan(ip) && (ip & host) == host);
 }
 
 static __always_inline bool in_infra(__be32 ip)

@@ -16,7 +16,7 @@ static __always_inline int port_frame(CTX *ctx, struct pkt *p, const struct port
 			return v;
 	}
 	/* To everybody, but for the node alone: it is not flooded. */
-	if (p->type == ETH_P_IP && is_multicast(&p->dmac) && is_dhcp_request(p) && !is_fragment(p))
+	if (p->type == ETH_P_IP && is_multicast(&p->dmac) && is_broadcast(p->daddr) && is_dhcp_request(p) && !is_fragment(p))
 		return to_node(ctx);
 	if (same_mac(&p->dmac, &gateway_mac))
 		return to_gateway(ctx, p);

@@ -92,7 +92,7 @@ static __noinline int find_way(CTX *ctx, const struct settings *s, __be32 daddr,
 }
 
 /* Sends a packet whose MACs are w's already. */
-static __always_inline int send_way(const struct way *w)
+static __always_inline int send_way(CTX *ctx, const struct way *w)
 {
 	struct bpf_redir_neigh nh = {.nh_family = AF_INET, .ipv4_nh = w->via};
 
@@ -100,5 +100,5 @@ static __always_inline int send_way(const struct way *w)
 		bpf_redirect_neigh(w->hop.ifindex, &nh, sizeof(nh), 0);
 		return SENT;
 	}
-	return ctx_redirect(w->hop.ifindex);
+	return ctx_redirect(ctx, w->hop.ifindex);
 }

@@ -79,7 +79,7 @@ static __noinline int encap(CTX *ctx, const struct pkt *p, const struct addr *to
 	copy_mac(o->inner_dmac, p->dmac.mac);
 	copy_mac(o->inner_smac, p->smac.mac);
 	o->inner_type = bpf_htons(ETH_P_IP);
-	return ctx_redirect(peer->ifindex);
+	return ctx_redirect(ctx, peer->ifindex);
 }
 
 /* Takes the tunnel's headers off: p and the frame then begin with the inner Ethernet header. */

@@ -62,7 +62,8 @@ static __always_inline int tunnel_frame(CTX *ctx, struct pkt *p, const struct ad
 	ep = bpf_map_lookup_elem(&macs, &k);
 	if (!ep || !ep->ifindex || ep->flags & ENDPOINT_NODE || p->type != ETH_P_IP || parse_ip(ctx, p))
 		return PASS;
-	if (IS_XDP && p->proto == IPPROTO_TCP)
+	/* Larger than a frame: a superframe that generic XDP was given, whose metadata it cannot mend. */
+	if (IS_XDP && (p->proto == IPPROTO_TCP || p->len > lan_mtu + ETHER_SIZE))
 		return PASS;
 	ifindex = ep->ifindex;
 	slot = ep->slot;
@@ -78,24 +79,24 @@ static __always_inline int tunnel_frame(CTX *ctx, struct pkt *p, const struct ad
 			return v;
 	}
 	count_rx(ctx, slot, p->len);
-	return ctx_redirect_peer(ifindex);
+	return ctx_redirect_peer(ctx, ifindex);
 }
 
 /* UDP to the tunnel port. Only frames of our VNI are ours, to whichever address of the node they come. */
-static __always_inline int tunnel_in(CTX *ctx, struct pkt *p, __be32 saddr, bool plain)
+static __always_inline int tunnel_in(CTX *ctx, struct pkt *p, __be32 saddr, bool whole, bool to_vtep)
 {
 	__be32 *vx = at(ctx, VXLAN_OFFSET, 8);
 	struct peer *peer;
 	struct addr from;
 
-	if (plain && (!vx || vx[0] != bpf_htonl(0x08000000) || (vx[1] & bpf_htonl(0xffffff00)) != vxlan_vni()))
+	if (whole && (!vx || vx[0] != bpf_htonl(0x08000000) || (vx[1] & bpf_htonl(0xffffff00)) != vxlan_vni()))
 		return PASS;
 	set_v4(&from, saddr);
 	peer = bpf_map_lookup_elem(&peers, &from);
 	if (!peer)
 		return -REASON_UNKNOWN_PEER;
-	/* A fragment or IP options: the kernel puts it together. A plain kernel peer: the bridge learns from its frames. */
-	if (!plain || peer->flags & PEER_FOREIGN)
+	/* A fragment, IP options, another of our addresses: the kernel may look at it. A plain kernel peer: the bridge learns from its frames. */
+	if (!whole || !to_vtep || peer->flags & PEER_FOREIGN)
 		return PASS;
 	return tunnel_frame(ctx, p, &from);
 }
@@ -161,12 +162,13 @@ static __always_inline int underlay_frame(CTX *ctx, struct pkt *p)
 	ip = (void *)(h + 1);
 	size = ip->ihl * 4;
 	if (ip->protocol == IPPROTO_UDP && !(ip->frag_off & bpf_htons(FRAG_OFFSET)) && size >= sizeof(*ip)) {
-		bool plain = size == sizeof(*ip) && !(ip->frag_off & bpf_htons(FRAG_MF));
+		bool whole = size == sizeof(*ip) && !(ip->frag_off & bpf_htons(FRAG_MF));
+		bool to_vtep = ip->daddr == get_v4(&vtep);
 		__be32 saddr = ip->saddr;
 
 		udp = at(ctx, ETHER_SIZE + size, sizeof(*udp));
 		if (udp && udp->dest == bpf_htons(tunnel_port))
-			return tunnel_in(ctx, p, saddr, plain);
+			return tunnel_in(ctx, p, saddr, whole, to_vtep);
 	}
 	return parse_ether(ctx, p, 0) ? PASS : routed_in(ctx, p);
 }

@@ -1,16 +1,8 @@
 //go:build ignore
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The object with the XDP twin of the underlay program. */
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
+#include "ctx_xdp.h"
 
-#include "config.h"
-#include "maps.h"
-
-SEC("xdp")
-int underlay_xdp(struct xdp_md *ctx __attribute__((unused)))
-{
-	return XDP_PASS;
-}
+#include "underlay_xdp.c"
 
 char dual_license[] SEC("license") = "Dual BSD/GPL";

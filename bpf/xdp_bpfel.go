@@ -30,6 +30,7 @@ const (
 	XdpMapPeers               = "peers"
 	XdpMapPorts               = "ports"
 	XdpMapPrefixes            = "prefixes"
+	XdpMapScratch             = "scratch"
 	XdpMapSettings            = "settings"
 	XdpMapShares              = "shares"
 	XdpMapTracks              = "tracks"
@@ -133,6 +134,7 @@ type XdpMapSpecs struct {
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
+	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
 	Settings    *ebpf.MapSpec `ebpf:"settings"`
 	Shares      *ebpf.MapSpec `ebpf:"shares"`
 	Tracks      *ebpf.MapSpec `ebpf:"tracks"`
@@ -212,6 +214,7 @@ type XdpMaps struct {
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
+	Scratch     *ebpf.Map `ebpf:"scratch"`
 	Settings    *ebpf.Map `ebpf:"settings"`
 	Shares      *ebpf.Map `ebpf:"shares"`
 	Tracks      *ebpf.Map `ebpf:"tracks"`
@@ -233,6 +236,7 @@ func (m *XdpMaps) Close() error {
 		m.Peers,
 		m.Ports,
 		m.Prefixes,
+		m.Scratch,
 		m.Settings,
 		m.Shares,
 		m.Tracks,
