@@ -13,16 +13,16 @@ import (
 )
 
 func TestCluster(t *testing.T) {
-	l := newLab(t, 3)
+	l := New(t, 3)
 	ctx := t.Context()
-	stores := []*webspace.Store{store(t, l.Node(1), 30*time.Second), store(t, l.Node(2), 30*time.Second), store(t, l.Node(3), 30*time.Second)}
+	stores := []*webspace.Store{Store(t, l.Node(1), 30*time.Second), Store(t, l.Node(2), 30*time.Second), Store(t, l.Node(3), 30*time.Second)}
 	for k, s := range stores {
 		name := l.Node(k + 1).Name
 		server, err := s.Server(ctx)
 		if err != nil || server.Name != name || !server.Clustered {
 			t.Errorf("server: %+v, %v", server, err)
 		}
-		if _, err := stores[0].Create(ctx, webspace.CreateOptions{UID: k + 1, Image: image, Node: name}); err != nil {
+		if _, err := stores[0].Create(ctx, webspace.CreateOptions{UID: k + 1, Image: Image, Node: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,7 +180,7 @@ func death(t *testing.T, l *lab.Lab, stores []*webspace.Store) {
 	if !seen {
 		t.Error("the dead member's webspace is not listed at all")
 	}
-	if _, err := stores[1].Create(ctx, webspace.CreateOptions{UID: 50, Image: image, Node: "n3"}); err == nil || !strings.Contains(err.Error(), "ws-u50") {
+	if _, err := stores[1].Create(ctx, webspace.CreateOptions{UID: 50, Image: Image, Node: "n3"}); err == nil || !strings.Contains(err.Error(), "ws-u50") {
 		t.Errorf("created on a dead member: %v", err)
 	}
 }

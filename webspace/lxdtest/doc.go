@@ -1,3 +1,3 @@
-// Package lxdtest tests package webspace against a real LXD, in namespaces that hack/lab makes. Its tests need root
-// and the packages that hack/install.sh names, and fail without them.
+// Package lxdtest gives tests a real LXD, in namespaces that hack/lab makes, and tests package webspace against it. It
+// needs root and the packages that hack/install.sh names; without them its tests fail.
 package lxdtest

@@ -19,9 +19,9 @@ import (
 
 // One LXD serves all of these: each uses its own uids.
 func TestOneLXD(t *testing.T) {
-	l := newLab(t, 1)
+	l := New(t, 1)
 	n := l.Node(1)
-	s := store(t, n, 30*time.Second)
+	s := Store(t, n, 30*time.Second)
 	t.Run("life", func(t *testing.T) { life(t, s) })
 	t.Run("atomic", func(t *testing.T) { atomic(t, s, n) })
 	t.Run("edits", func(t *testing.T) { edits(t, s, n) })
@@ -33,7 +33,7 @@ func TestOneLXD(t *testing.T) {
 func life(t *testing.T, s *webspace.Store) {
 	ctx := t.Context()
 	r := webspace.Record{Config: webspace.Config{HTTPPort: 80}, Ports: webspace.Ports{50000: 22}, UDPPorts: webspace.Ports{50000: 53}}
-	i, err := s.Create(ctx, webspace.CreateOptions{UID: 3, Image: image, Record: r, MTU: 1450, Start: true})
+	i, err := s.Create(ctx, webspace.CreateOptions{UID: 3, Image: Image, Record: r, MTU: 1450, Start: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func life(t *testing.T, s *webspace.Store) {
 	if i.Record.Ports[50000] != 22 || i.Record.UDPPorts[50000] != 53 || i.Record.Config.HTTPPort != 80 {
 		t.Errorf("record: %+v", i.Record)
 	}
-	if _, err := s.Create(ctx, webspace.CreateOptions{UID: 3, Image: image}); !errors.Is(err, webspace.ErrExists) {
+	if _, err := s.Create(ctx, webspace.CreateOptions{UID: 3, Image: Image}); !errors.Is(err, webspace.ErrExists) {
 		t.Errorf("created twice: %v", err)
 	}
 	if got, err := s.Get(ctx, "ws-u3"); err != nil || got.Status != webspace.Running {
@@ -88,7 +88,7 @@ func atomic(t *testing.T, s *webspace.Store, n *lab.Node) {
 		t.Errorf("unknown image: %v", err)
 	}
 	// A start that fails, after a creation that did not.
-	_, err = s.Create(ctx, webspace.CreateOptions{UID: 10, Image: image, Start: true, Config: map[string]string{"raw.lxc": "lxc.hook.pre-start=/bin/false"}})
+	_, err = s.Create(ctx, webspace.CreateOptions{UID: 10, Image: Image, Start: true, Config: map[string]string{"raw.lxc": "lxc.hook.pre-start=/bin/false"}})
 	if err == nil {
 		t.Error("a failing start was not reported")
 	}
@@ -98,7 +98,7 @@ func atomic(t *testing.T, s *webspace.Store, n *lab.Node) {
 	// The caller gives up, at moments all along the way.
 	for _, after := range []time.Duration{5, 15, 30, 60, 100, 150, 200, 300} {
 		short, cancel := context.WithTimeout(ctx, after*time.Millisecond)
-		_, err := s.Create(short, webspace.CreateOptions{UID: 10, Image: image, Start: true})
+		_, err := s.Create(short, webspace.CreateOptions{UID: 10, Image: Image, Start: true})
 		cancel()
 		if err == nil {
 			if err := s.Delete(ctx, "ws-u10"); err != nil {
@@ -113,16 +113,16 @@ func atomic(t *testing.T, s *webspace.Store, n *lab.Node) {
 			_ = s.Delete(ctx, "ws-u10")
 		}
 	}
-	if _, err := s.Create(ctx, webspace.CreateOptions{UID: 10, Image: image}); err != nil {
+	if _, err := s.Create(ctx, webspace.CreateOptions{UID: 10, Image: Image}); err != nil {
 		t.Errorf("a retry: %v", err)
 	}
 	// Two at once: one wins, the other must not take its webspace away.
-	other := store(t, n, 30*time.Second)
+	other := Store(t, n, 30*time.Second)
 	var g errgroup.Group
 	errs := make([]error, 2)
 	for k, st := range []*webspace.Store{s, other} {
 		g.Go(func() error {
-			_, errs[k] = st.Create(ctx, webspace.CreateOptions{UID: 11, Image: image})
+			_, errs[k] = st.Create(ctx, webspace.CreateOptions{UID: 11, Image: Image})
 			return nil
 		})
 	}
@@ -137,11 +137,11 @@ func atomic(t *testing.T, s *webspace.Store, n *lab.Node) {
 
 func edits(t *testing.T, s *webspace.Store, n *lab.Node) {
 	ctx := t.Context()
-	if _, err := s.Create(ctx, webspace.CreateOptions{UID: 20, Image: image}); err != nil {
+	if _, err := s.Create(ctx, webspace.CreateOptions{UID: 20, Image: Image}); err != nil {
 		t.Fatal(err)
 	}
 	// Two stores are two processes: only LXD's ETag keeps them apart.
-	stores := []*webspace.Store{s, store(t, n, 30*time.Second)}
+	stores := []*webspace.Store{s, Store(t, n, 30*time.Second)}
 	var g errgroup.Group
 	for k := range 50 {
 		g.Go(func() error {
@@ -182,7 +182,7 @@ func addresses(t *testing.T, s *webspace.Store) {
 	var g errgroup.Group
 	for k := range count {
 		g.Go(func() error {
-			i, err := s.Create(ctx, webspace.CreateOptions{UID: 100 + k, Image: image})
+			i, err := s.Create(ctx, webspace.CreateOptions{UID: 100 + k, Image: Image})
 			if err != nil {
 				return err
 			}
@@ -204,7 +204,7 @@ func seed(t *testing.T, s *webspace.Store, n *lab.Node) {
 	ctx := t.Context()
 	text := `{"user":30,"config":{"startupDelay":5,"httpPort":80,"sniPassthrough":false},"domains":[],"ports":{"64363":22}}`
 	for uid, config := range map[int]string{30: "user._webspaced=" + text, 31: "user.lanyard={broken", 32: "user.x=y"} {
-		if _, err := n.LXC(ctx, "init", image, fmt.Sprintf("ws-u%d", uid), "-c", config); err != nil {
+		if _, err := n.LXC(ctx, "init", Image, fmt.Sprintf("ws-u%d", uid), "-c", config); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,7 +243,7 @@ func seed(t *testing.T, s *webspace.Store, n *lab.Node) {
 
 func absent(t *testing.T, n *lab.Node) {
 	ctx := t.Context()
-	s := store(t, n, time.Second)
+	s := Store(t, n, time.Second)
 	watch, cancel := context.WithCancel(ctx)
 	hints := s.Watch(watch)
 	hinted(t, hints, 2*time.Second, "connecting")
@@ -275,7 +275,7 @@ func bounded(t *testing.T, s *webspace.Store) {
 	for what, call := range map[string]func() error{
 		"list":   func() error { return second(s.List(t.Context())) },
 		"start":  func() error { return s.Start(t.Context(), "ws-u20") },
-		"create": func() error { return second(s.Create(t.Context(), webspace.CreateOptions{UID: 40, Image: image})) },
+		"create": func() error { return second(s.Create(t.Context(), webspace.CreateOptions{UID: 40, Image: Image})) },
 	} {
 		began := time.Now()
 		if err := call(); !errors.Is(err, webspace.ErrUnavailable) {
