@@ -6,12 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"time"
 
 	"github.com/lanyard-project/lanyard/hack/bench/internal/cases"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
+	"github.com/lanyard-project/lanyard/hack/bench/internal/report"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/world"
 )
 
@@ -19,6 +21,7 @@ type options struct {
 	quick, baseline bool
 	rounds          int
 	only            *regexp.Regexp
+	out, index      string
 }
 
 func parse(args []string) (o options, err error) {
@@ -28,6 +31,8 @@ func parse(args []string) (o options, err error) {
 	fs.BoolVar(&o.baseline, "baseline", false, "leave Lanyard out: only what it is compared with")
 	fs.IntVar(&o.rounds, "rounds", 0, "rounds of each case (default 9, with --quick 3)")
 	fs.StringVar(&only, "case", "", "only cases whose name matches this regular expression")
+	fs.StringVar(&o.out, "out", "", "folder for the results (default docs/benchmarks/<date>; none with --quick or --case)")
+	fs.StringVar(&o.index, "index", "", "measure nothing: write the pages in this folder of runs again, e.g. after a change of a notes.json")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -45,6 +50,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.index != "" {
+		return report.Index(o.index)
+	}
 	if os.Geteuid() != 0 {
 		return errors.New("no privilege: it makes network namespaces and loads BPF programs; run it as root")
 	}
@@ -60,17 +68,37 @@ func run(ctx context.Context, args []string) error {
 	if plan.Kernel, err = measure.Softirqd(cpus.Load); err != nil {
 		return err
 	}
-	for _, part := range []func(context.Context, options, measure.Plan, world.CPUs) error{machines, cards} {
-		if err := part(ctx, o, plan, cpus); err != nil {
-			return err
-		}
+	rep, err := report.New(args, o.quick, plan.Rounds)
+	if err != nil {
+		return err
 	}
-	return nil
+	b := bench{options: o, plan: plan, cpus: cpus, report: rep}
+	if err := b.machines(ctx); err != nil {
+		return err
+	}
+	if err := b.cards(ctx); err != nil {
+		return err
+	}
+	if o.out == "" && (o.quick || o.only.String() != "") {
+		return nil
+	}
+	if o.out == "" {
+		o.out = filepath.Join("docs", "benchmarks", rep.Date.Format(time.DateOnly))
+	}
+	return rep.Write(o.out)
+}
+
+// bench is one run.
+type bench struct {
+	options
+	plan   measure.Plan
+	cpus   world.CPUs
+	report *report.Report
 }
 
 // machines runs the cases between whole machines.
-func machines(ctx context.Context, o options, plan measure.Plan, cpus world.CPUs) (err error) {
-	b := builder{cpus: cpus, baseline: o.baseline}
+func (x *bench) machines(ctx context.Context) (err error) {
+	b := builder{cpus: x.cpus, baseline: x.baseline}
 	defer func() { err = errors.Join(err, b.close()) }()
 	w := cases.Worlds{
 		Veth:    b.bare("veth", false),
@@ -84,12 +112,12 @@ func machines(ctx context.Context, o options, plan measure.Plan, cpus world.CPUs
 	if err != nil {
 		return err
 	}
-	return measured(ctx, o, plan, all)
+	return x.measured(ctx, all)
 }
 
 // cards runs the cases whose frames come from a network card, and those of the tables.
-func cards(ctx context.Context, o options, plan measure.Plan, cpus world.CPUs) (err error) {
-	b := builder{cpus: cpus, baseline: o.baseline}
+func (x *bench) cards(ctx context.Context) (err error) {
+	b := builder{cpus: x.cpus, baseline: x.baseline}
 	defer func() { err = errors.Join(err, b.close()) }()
 	n := cases.NIC{
 		Veth:    b.bare("nic-veth", true),
@@ -105,32 +133,40 @@ func cards(ctx context.Context, o options, plan measure.Plan, cpus world.CPUs) (
 		return err
 	}
 	all = append(append(all, n.FullTable()), n.ManyFlows()...)
-	if err := measured(ctx, o, plan, all); err != nil || o.baseline || !o.only.MatchString("tables") {
+	if err := x.measured(ctx, all); err != nil || x.baseline || !x.only.MatchString("tables") {
 		return err
 	}
-	figures, err := n.Tables(ctx, plan.Rounds)
-	for _, f := range figures {
-		fmt.Printf("%-60s %8.2f %s (%.2f .. %.2f)\n", f.Title, f.Spread.Median, f.Unit, f.Spread.Min, f.Spread.Max)
+	if x.report.Maps, err = n.Maps(ctx); err != nil {
+		return err
+	}
+	x.report.Figures, err = n.Tables(ctx, x.plan.Rounds)
+	for _, f := range x.report.Figures {
+		fmt.Fprintf(os.Stderr, "%-60s %8.2f %s (%.2f to %.2f)\n", f.Title, f.Spread.Median, f.Unit, f.Spread.Min, f.Spread.Max)
 	}
 	return err
 }
 
-func measured(ctx context.Context, o options, plan measure.Plan, all []measure.Case) error {
+func (x *bench) measured(ctx context.Context, all []measure.Case) error {
 	for _, c := range all {
-		if !o.only.MatchString(c.Name) {
+		if !x.only.MatchString(c.Name) {
 			continue
 		}
-		r, err := plan.Run(ctx, c)
+		r, err := x.plan.Run(ctx, c)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s (n=%d)\n", r.Title, r.N)
+		x.report.Results = append(x.report.Results, r)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", r.Name, r.Title)
 		for _, v := range r.Order {
 			s := r.Stats[v]
-			fmt.Printf("  %-12s %10.0f ns/op  (%.0f .. %.0f)\n", v, s.Median, s.Min, s.Max)
+			fmt.Fprintf(os.Stderr, "  %-12s %10.0f ns/%s (%.0f to %.0f)\n", v, s.Median, r.Unit, s.Min, s.Max)
 		}
 		for _, q := range r.Ratios {
-			fmt.Printf("  %s/%s %.2f (%.2f .. %.2f) goal %.2f\n", q.Slow, q.Fast, q.Median, q.Min, q.Max, q.Goal)
+			fmt.Fprintf(os.Stderr, "  %s / %s: %.2f (%.2f to %.2f)", q.Slow, q.Fast, q.Median, q.Min, q.Max)
+			if q.Goal > 0 {
+				fmt.Fprintf(os.Stderr, ", goal %.2f", q.Goal)
+			}
+			fmt.Fprintln(os.Stderr)
 		}
 	}
 	return nil

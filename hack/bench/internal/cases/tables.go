@@ -86,6 +86,13 @@ type Figure struct {
 // Reached reports whether the median is within the goal.
 func (f Figure) Reached() bool { return f.Goal == 0 || f.Spread.Median <= f.Goal }
 
+// Maps reads what the maps of a node weigh.
+func (n NIC) Maps(ctx context.Context) ([]dataplane.MapStatus, error) {
+	var s dataplane.Status
+	err := n.Lanyard.N1.Call(ctx, "node.status", struct{}{}, &s)
+	return s.Maps, err
+}
+
 // Tables measures what changes of big tables take.
 func (n NIC) Tables(ctx context.Context, rounds int) ([]Figure, error) {
 	node := n.Lanyard.N1

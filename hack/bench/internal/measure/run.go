@@ -99,7 +99,7 @@ func (p Plan) Run(ctx context.Context, c Case) (r Result, err error) {
 	for _, v := range c.Variants {
 		r.Stats[v.Name] = SpreadOf(cpu(r.Samples[v.Name]))
 	}
-	r.Ratios = ratios(c, r.Samples)
+	r.Ratios = ratios(c, r.Samples) // of the variants that are there
 	return r, nil
 }
 

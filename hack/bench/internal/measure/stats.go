@@ -48,6 +48,9 @@ func ratios(c Case, samples map[string][]Sample) []Ratio {
 	var out []Ratio
 	add := func(g Goal) {
 		slow, fast := samples[g.Slow], samples[g.Fast]
+		if len(slow) == 0 || len(fast) == 0 {
+			return
+		}
 		var each []float64
 		for i := range min(len(slow), len(fast)) {
 			each = append(each, slow[i].CPU/fast[i].CPU)

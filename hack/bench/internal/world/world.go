@@ -135,11 +135,23 @@ func (w *World) build(cpus CPUs, nodeCPU int) error {
 	if err := errors.Join(address(w.N1.Cell, Underlay, w.N1.VTEP, 24), address(w.N2.Cell, Underlay, w.N2.VTEP, 24)); err != nil {
 		return err
 	}
+	if err := errors.Join(acquaint(w.N1, w.N2), acquaint(w.N2, w.N1)); err != nil {
+		return err
+	}
 	if w.B, err = w.space("b", 1, 2, w.N1, cpus.Load); err != nil {
 		return err
 	}
 	w.C, err = w.space("c", 2, 1, w.N2, cpus.Load)
 	return err
+}
+
+// acquaint makes o a permanent neighbour of n on the underlay, in every world alike: no ARP between the measurements.
+func acquaint(n, o *Node) error {
+	l, err := o.Net.LinkByName(Underlay)
+	if err != nil {
+		return err
+	}
+	return n.Neighbour(Underlay, o.VTEP, l.Attrs().HardwareAddr)
 }
 
 // WireUnderlay is the far end of the underlay in a network-card world.
@@ -151,6 +163,13 @@ func (w *World) buildNIC() error {
 		return err
 	}
 	if err := errors.Join(address(w.N1.Cell, Underlay, w.N1.VTEP, 24), address(w.Out, WireUnderlay, peer, 24)); err != nil {
+		return err
+	}
+	far, err := w.Out.Net.LinkByName(WireUnderlay)
+	if err != nil {
+		return err
+	}
+	if err := w.N1.Neighbour(Underlay, peer, far.Attrs().HardwareAddr); err != nil {
 		return err
 	}
 	w.N2 = &Node{Index: 2, LAN: lan(0, 2), MAC: nodeMAC(2), VTEP: peer} // not there: its frames are made by hand
