@@ -21,6 +21,7 @@ enum { CTX_PASS = XDP_PASS, CTX_DROP = XDP_DROP, CTX_SENT = XDP_REDIRECT, CTX_BO
 #define ctx_segments(ctx) ((void)(ctx), 1)
 #define ctx_load(ctx, off, to, len) bpf_xdp_load_bytes(ctx, off, to, len)
 #define ctx_store(ctx, off, from, len) bpf_xdp_store_bytes(ctx, off, (void *)(from), len)
+/* A tag is in the bytes (another ethertype), as long as the driver does not strip it: ethtool -K DEV rxvlan off. */
 #define ctx_tagged(ctx) ((void)(ctx), false)
 #define ctx_pull(ctx, n) ((void)0)
 

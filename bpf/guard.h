@@ -69,7 +69,7 @@ static __always_inline int guard_ip(const struct pkt *p, const struct port *port
  */
 static __noinline int guard_ipv6(CTX *ctx)
 {
-	__u32 off = ETHER_SIZE + 40;
+	__u32 off = ETHER_SIZE + 40, end;
 	__u8 h[8], next;
 
 	if (ctx_load(ctx, ETHER_SIZE, h, 8))
@@ -79,24 +79,28 @@ static __noinline int guard_ipv6(CTX *ctx)
 	if (ctx_len(ctx) < off)
 		return -REASON_TRUNCATED;
 	next = h[6];
+	/* What is behind the packet (padding) is no header of it. 0 in front of a hop by hop header: a jumbogram (RFC 2675). */
+	end = off + bpf_ntohs(*(__be16 *)(h + 4));
+	if (end == off && next == 0)
+		end = ctx_len(ctx);
 	for (int i = 0; i < IPV6_HEADERS_MAX; i++) {
 		switch (next) {
 		case 0: /* hop by hop */
 		case 43: /* routing */
 		case 60: /* destination */
-			if (ctx_load(ctx, off, h, 8))
+			if (off + 8 > end || ctx_load(ctx, off, h, 8))
 				return -REASON_IPV6_CHAIN;
 			next = h[0];
 			off += (h[1] + 1) * 8;
 			continue;
 		case 51: /* authentication */
-			if (ctx_load(ctx, off, h, 8))
+			if (off + 8 > end || ctx_load(ctx, off, h, 8))
 				return -REASON_IPV6_CHAIN;
 			next = h[0];
 			off += (h[1] + 2) * 4;
 			continue;
 		case 44: /* fragment */
-			if (ctx_load(ctx, off, h, 8))
+			if (off + 8 > end || ctx_load(ctx, off, h, 8))
 				return -REASON_IPV6_CHAIN;
 			if (bpf_ntohs(*(__be16 *)(h + 2)) & 0xfff8) /* not the first; the first was judged */
 				return 0;
@@ -104,13 +108,13 @@ static __noinline int guard_ipv6(CTX *ctx)
 			off += 8;
 			continue;
 		case IPV6_ICMP:
-			if (ctx_load(ctx, off, h, 1))
+			if (off + 1 > end || ctx_load(ctx, off, h, 1))
 				return -REASON_IPV6_CHAIN;
 			if (h[0] == ICMPV6_ROUTER_ADVERTISEMENT)
 				return -REASON_ROGUE_ROUTER;
 			return h[0] == ICMPV6_REDIRECT ? -REASON_REDIRECT : 0;
 		case IPPROTO_UDP:
-			if (ctx_load(ctx, off, h, 4))
+			if (off + 4 > end || ctx_load(ctx, off, h, 4))
 				return -REASON_IPV6_CHAIN;
 			if (*(__be16 *)h == bpf_htons(DHCPV6_SERVER) || *(__be16 *)(h + 2) == bpf_htons(DHCPV6_CLIENT))
 				return -REASON_ROGUE_DHCPV6;

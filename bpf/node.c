@@ -10,7 +10,7 @@ static __always_inline int node_frame(CTX *ctx, struct pkt *p)
 	struct addr to;
 	int v = parse_ether(ctx, p, 0);
 
-	if (v || p->type != ETH_P_IP || parse_ip(ctx, p))
+	if (v || ctx_tagged(ctx) || p->type != ETH_P_IP || parse_ip(ctx, p))
 		return PASS;
 	if (p->saddr == get_v4(&gateway_ip)) {
 		struct ethhdr *h = at(ctx, 0, sizeof(*h));

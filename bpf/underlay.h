@@ -156,6 +156,9 @@ static __always_inline int underlay_frame(CTX *ctx, struct pkt *p)
 	struct udphdr *udp;
 	__u32 size;
 
+	/* The kernel has taken the tag off by now: it belongs to another network on the same wire. */
+	if (ctx_tagged(ctx))
+		return PASS;
 	h = at(ctx, 0, sizeof(*h) + sizeof(*ip));
 	if (!h || h->h_proto != bpf_htons(ETH_P_IP))
 		return PASS;
