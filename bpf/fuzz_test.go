@@ -7,9 +7,6 @@ import (
 	. "github.com/lanyard-project/lanyard/bpf/packettest"
 )
 
-// Frames that the kernel takes for a test run: an Ethernet header at least, and less than a page.
-const shortest, longest = 14, 3400
-
 // FuzzPort: whatever a webspace sends, nothing leaves under another's name, reaches infrastructure unasked, or goes
 // where webspaces may not go. `go test` runs the seeds; `go test -fuzz FuzzPort ./bpf` goes on from there.
 func FuzzPort(f *testing.F) {
@@ -57,7 +54,7 @@ func FuzzUnderlay(f *testing.F) {
 
 func examine(t *testing.T, w *World, program, on string, frame []byte, gso uint16, invariant func([]byte, Result, []DropCount) error) {
 	t.Helper()
-	if len(frame) < shortest || len(frame) > longest {
+	if !Runnable(frame) {
 		return
 	}
 	if err := w.Reset(); err != nil {

@@ -27,7 +27,7 @@ func TestNode(t *testing.T) {
 		c.Run(t, w)
 	}
 	whole := own(w.WS3).TCP(1000, 80, "S", 0).Bytes()
-	for n := 14; n < len(whole); n++ {
+	for n := 34; n < len(whole); n++ {
 		Case{Name: "cut", Program: "node", On: w.Node.Name, In: Cut(whole, n), Want: Pass, Or: []Verdict{Drop, Sent}, AnyOut: true, ToName: underlay, To: Redirect{How: ToDevice}}.Run(t, w)
 	}
 }

@@ -102,7 +102,9 @@ func TestPortGuardIPv6(t *testing.T) {
 			Data([]byte{58, 0, 5, 2, 0, 0, 1, 0, 143, 0, 0, 0, 0, 0, 0, 0}).Bytes(), Want: Pass},
 		{Name: "unicast to a neighbour", In: Ether(w.WS1.MAC, w.WS2.MAC).IPv6(ip, IP("fe80::2"), 58).ICMPv6(128, make([]byte, 20)).Bytes(),
 			Want: Pass, Or: []Verdict{Sent}},
-		{Name: "cut in the IPv6 header", In: Ether(w.WS1.MAC, all).IPv6(ip, everyone, 58).Bytes()[:14+39], Want: Drop},
+		// What follows the packet in the frame is not the packet: here it looks like a harmless ICMPv6 type.
+		{Name: "router advertisement behind padding", In: append(Ether(w.WS1.MAC, all).IPv6(ip, everyone, 44).
+			Data([]byte{60, 0, 0, 1, 0, 0, 0, 9, 58, 0, 1, 4, 0, 0, 0, 0}).Bytes(), 128, 0, 0, 0, 0, 0, 0, 0), Want: Drop},
 		{Name: "cut in the ICMPv6 header", In: Cut(Ether(w.WS1.MAC, all).IPv6(ip, everyone, 58).ICMPv6(134, make([]byte, 12)).Bytes(), 54), Want: Drop},
 	}
 	for _, c := range cases {

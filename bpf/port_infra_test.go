@@ -98,6 +98,10 @@ func TestPortInfra(t *testing.T) {
 		for _, ip := range []netip.Addr{w.VTEP, w.Gateway.IP, IP("127.0.0.1"), w.Server} {
 			Case{Name: "UDP to " + ip.String() + " by " + name, Program: "port", On: w.WS1.Name,
 				In: Ether(w.WS1.MAC, dst).IPv4(w.WS1.IP, ip).UDP(1000, 443).Bytes(), Want: Drop}.Run(t, w)
+			if ip != w.Gateway.IP { // there it is a request, however it came
+				Case{Name: "UDP to " + ip.String() + " by " + name + ", dressed as DHCP", Program: "port", On: w.WS1.Name,
+					In: Ether(w.WS1.MAC, dst).IPv4(w.WS1.IP, ip).UDP(68, 67).Fill(300).Bytes(), Want: Drop}.Run(t, w)
+			}
 		}
 	}
 	Case{Name: "a pod may open to the node", Program: "port", On: w.Pod.Name,

@@ -45,6 +45,8 @@ func TestUnderlayNAT(t *testing.T) {
 		}
 		returns("TCP", syn, func(p uint16) []byte { return back(w, w.Server).TCP(80, p, "SA", 1460).Bytes() },
 			func(uint16) []byte { return home(w, w.Server).TCP(80, 40000, "SA", 1460).Bytes() })
+		returns("TCP, small segments", syn, func(p uint16) []byte { return back(w, w.Server).TCP(80, p, "SA", 536).Bytes() },
+			func(uint16) []byte { return home(w, w.Server).TCP(80, 40000, "SA", 536).Bytes() })
 		returns("TCP data", syn, func(p uint16) []byte { return back(w, w.Server).TCP(80, p, "PA", 0).Fill(1000).Bytes() },
 			func(uint16) []byte { return home(w, w.Server).TCP(80, 40000, "PA", 0).Fill(1000).Bytes() })
 		returns("UDP", query, func(p uint16) []byte { return back(w, w.Server).UDP(53, p).Text("answer").Bytes() },

@@ -87,6 +87,47 @@ func TestWireVLAN(t *testing.T) {
 	}
 }
 
+// TestWireUnderlayVLAN: a frame of another VLAN on the underlay's wire is nobody's here, whatever is in it.
+func TestWireUnderlayVLAN(t *testing.T) {
+	w, taps := wired(t, Fixture())
+	tag := func(frame []byte) []byte {
+		out := append([]byte(nil), frame[:12]...)
+		return append(append(out, 0x81, 0, 0, 100), frame[12:]...)
+	}
+	inner := Ether(w.WS3.MAC, w.WS1.MAC).IPv4(w.WS3.IP, w.WS1.IP).UDP(1, 2).Text("x").Bytes()
+	for _, frame := range [][]byte{from(w, w.Peer3, inner), came(w).UDP(40000, 5353).Text("x").Bytes()} {
+		send(t, taps[underlay], tag(frame), Offload{})
+		silent(t, taps)
+	}
+}
+
+// TestWireShort: frames cut before a test run would take them.
+func TestWireShort(t *testing.T) {
+	w, taps := wired(t, Fixture())
+	v4 := Ether(w.WS1.MAC, w.WS2.MAC).IPv4(w.WS1.IP, w.WS2.IP).UDP(1, 2).Bytes()
+	v6 := Ether(w.WS1.MAC, MAC("33:33:00:00:00:01")).IPv6(IP("fe80::1"), IP("ff02::1"), 58).ICMPv6(134, make([]byte, 12)).Bytes()
+	for _, whole := range [][]byte{v4, v6} {
+		for n := 14; n < 54 && n < len(whole); n++ {
+			send(t, taps[w.WS1.Name], Cut(whole, n), Offload{})
+			if frame, _, err := taps[w.WS2.Name].Receive(time.Millisecond); err != nil || frame != nil {
+				t.Errorf("%d bytes went on: %v %x", n, err, frame)
+			}
+			drops, err := w.TakeDrops()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(drops) != 1 || drops[0].Packets != 1 {
+				t.Errorf("%d bytes of %s: counted %v", n, Describe(whole), drops)
+			}
+		}
+	}
+	tunnel := from(w, w.Peer3, Ether(w.WS3.MAC, w.WS1.MAC).IPv4(w.WS3.IP, w.WS1.IP).UDP(1, 2).Bytes())
+	for n := 14; n < 34; n++ {
+		send(t, taps[underlay], Cut(tunnel, n), Offload{})
+	}
+	silent(t, taps)
+}
+
 // TestWirePaths sends one frame along each path, and looks where it ends.
 func TestWirePaths(t *testing.T) {
 	w, taps := wired(t, Fixture())

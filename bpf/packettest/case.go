@@ -36,7 +36,7 @@ type Case struct {
 	BadSums bool                     // checksums of Out are expected to be as wrong as those of In
 	Entries map[string]int           // change of the number of entries of maps
 	Check   func(*World, Result) error
-	twin    *int
+	twin    bool
 }
 
 // Run runs the case as a subtest on a world fresh from Reset.
@@ -51,11 +51,10 @@ func (c Case) Run(t *testing.T, w *World) {
 }
 
 // RunTwin runs the case on the XDP program. It may leave any frame to tcx, untouched; what it does itself must have the
-// same result. A veth's other end it cannot name, so it sends into this one, which is the same wire. taken counts the
-// frames that it did not leave.
-func (c Case) RunTwin(t *testing.T, w *World, taken *int) {
+// same result. A veth's other end it cannot name, so it sends into this one, which is the same wire.
+func (c Case) RunTwin(t *testing.T, w *World) {
 	t.Helper()
-	c.twin = taken
+	c.twin = true
 	if c.To.How == ToPeer {
 		c.To.How = ToDevice
 	}
@@ -81,7 +80,7 @@ func (c *Case) prepare(w *World) error {
 	}
 	for i, frame := range c.After {
 		r, err := w.Run(c.Program, c.On, frame, 0)
-		if err == nil && c.twin != nil && r.Verdict == Pass {
+		if err == nil && c.twin && r.Verdict == Pass {
 			_, err = w.Run("underlay", c.On, frame, 0)
 		}
 		if err != nil {
@@ -110,12 +109,8 @@ func (c Case) run(w *World) error {
 	if err != nil {
 		return err
 	}
-	if c.twin != nil {
-		if got.Verdict == Pass { // untouched, and left to tcx
-			c.Want, c.Out, c.Reason, c.Tunnel, c.NAT, c.Entries, c.Check = Pass, nil, "", nil, nil, nil, nil
-		} else {
-			*c.twin++
-		}
+	if c.twin && got.Verdict == Pass { // untouched, and left to tcx
+		c.Want, c.Out, c.Reason, c.Tunnel, c.NAT, c.Entries, c.Check = Pass, nil, "", nil, nil, nil, nil
 	}
 	if err := c.judge(w, got); err != nil {
 		return fmt.Errorf("%w\n  got: %v %v: %s\n  in:  %s", err, got.Verdict, got.To, Describe(got.Out), Describe(c.In))
@@ -152,7 +147,7 @@ func (c Case) judge(w *World, got Result) error {
 	if got.Verdict == Drop {
 		return nil
 	}
-	if c.ToName != "" {
+	if c.ToName != "" && got.Verdict == Sent {
 		want := Redirect{c.To.How, w.Ifindex[c.ToName]}
 		// Out of a device or by its neighbour table: both leave by the same wire; the first packet of a flow does the latter.
 		same := got.To == want || c.To.How == ToDevice && !c.MACs && got.To == Redirect{ToNeighbor, want.Ifindex}

@@ -195,7 +195,8 @@ func quiet() error {
 	return err
 }
 
-// routes are what the kernel of a node knows: NAT asks it for next hops.
+// routes are what the kernel of a node knows: NAT asks it for next hops. (The MTU of a route counts for forwarding when it
+// is locked, or with net.ipv4.ip_forward_use_pmtu.)
 func (n Net) routes(under int) error {
 	link, err := netlink.LinkByIndex(under)
 	if err != nil {
@@ -206,7 +207,7 @@ func (n Net) routes(under int) error {
 	}
 	for _, r := range []netlink.Route{
 		{LinkIndex: under, Gw: n.Router.AsSlice()},
-		{LinkIndex: under, Gw: n.Router.AsSlice(), MTU: int(n.NarrowMTU), Dst: &net.IPNet{IP: net.IPv4(198, 51, 101, 0).To4(), Mask: net.CIDRMask(24, 32)}},
+		{LinkIndex: under, Gw: n.Router.AsSlice(), MTU: int(n.NarrowMTU), MTULock: true, Dst: &net.IPNet{IP: net.IPv4(198, 51, 101, 0).To4(), Mask: net.CIDRMask(24, 32)}},
 	} {
 		if err := netlink.RouteAdd(&r); err != nil {
 			return fmt.Errorf("route %v: %w", r, err)

@@ -166,6 +166,44 @@ func (f *Frame) TCP(sport, dport uint16, flags string, mss uint16) *Frame {
 	return f.add(l)
 }
 
+// TCPOptions adds a header with these very bytes as options, a multiple of four, sound or not.
+func (f *Frame) TCPOptions(sport, dport uint16, flags string, options []byte) *Frame {
+	f.TCP(sport, dport, flags, 0)
+	l := f.stack[len(f.stack)-1].(*layers.TCP)
+	f.stack[len(f.stack)-1] = &rawTCP{l, f.ip, options}
+	return f
+}
+
+// rawTCP is a header whose options gopacket does not get to see.
+type rawTCP struct {
+	*layers.TCP
+	ip      *layers.IPv4
+	options []byte
+}
+
+// SerializeTo writes the options, then the header in front of them, then makes the checksum over both.
+func (l *rawTCP) SerializeTo(b gopacket.SerializeBuffer, o gopacket.SerializeOptions) error {
+	body := append(append([]byte(nil), l.options...), b.Bytes()...)
+	if err := b.Clear(); err != nil {
+		return err
+	}
+	space, err := b.AppendBytes(len(body))
+	if err != nil {
+		return err
+	}
+	copy(space, body)
+	if err := l.TCP.SerializeTo(b, gopacket.SerializeOptions{FixLengths: o.FixLengths}); err != nil {
+		return err
+	}
+	header := b.Bytes()
+	header[12] = byte((20+len(l.options))/4) << 4
+	header[16], header[17] = 0, 0
+	pseudo := append(append([]byte(nil), l.ip.SrcIP...), l.ip.DstIP...)
+	check := ^sum(uint32(sum(6+uint32(len(header)), pseudo)), header)
+	header[16], header[17] = byte(check>>8), byte(check)
+	return nil
+}
+
 // UDP adds a header.
 func (f *Frame) UDP(sport, dport uint16) *Frame {
 	l := &layers.UDP{SrcPort: layers.UDPPort(sport), DstPort: layers.UDPPort(dport)}

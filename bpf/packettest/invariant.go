@@ -68,7 +68,8 @@ func (w *World) isDHCP(v View) bool {
 
 // slowInvariant: the bridge gets nothing that the node's own stack would take as opened towards it.
 func (w *World) slowInvariant(v View) error {
-	if !v.V4 {
+	// The MAC of a webspace is on no device of the node: the bridge sends such a frame to a port, or nowhere.
+	if h, ok := w.byMAC(v.Dst); !v.V4 || ok && h.Flag&1 == 0 {
 		return nil
 	}
 	if (w.infra(v.To) || !w.Prefix.Contains(v.To) && !v.To.IsMulticast() && v.To != IP("255.255.255.255")) && !v.IsAnswer() {
@@ -87,7 +88,9 @@ func (w *World) laneInvariant(v View, via Host) error {
 	if !ok || h.VTEP != via.VTEP {
 		return fmt.Errorf("a frame to MAC %v goes to where it does not live", v.Dst)
 	}
-	if v.Type == 0x0800 && v.From != w.WS1.IP {
+	own := v.From == w.WS1.IP || w.isDHCP(v) ||
+		v.From == w.VTEP && v.To == w.WS1.IP && bytes.Equal(v.Src, w.Gateway.MAC) // its own forward: it must not see itself
+	if v.Type == 0x0800 && !own {
 		return fmt.Errorf("source address %v", v.From)
 	}
 	if h.Flag&1 != 0 && !(v.Type == 0x0806) && !v.IsAnswer() {
@@ -99,7 +102,7 @@ func (w *World) laneInvariant(v View, via Host) error {
 // nodeInvariant: into the node go answers, and the services of the gateway.
 func (w *World) nodeInvariant(v View) error {
 	service := v.V4 && v.L4 && (w.isDHCP(v) ||
-		v.Proto == 17 && v.DPort == 67 && v.From == w.WS1.IP && (v.To == w.Gateway.IP || v.To == IP("255.255.255.255")) ||
+		v.Proto == 17 && v.SPort == 68 && v.DPort == 67 && (v.To == w.Gateway.IP || v.To == IP("255.255.255.255")) ||
 		v.To == w.Gateway.IP && (v.Proto == 17 && v.DPort == 53 || v.Proto == 6 && v.DPort == 53 || v.Proto == 1 && v.ICMPType == 8))
 	later := v.V4 && v.Offset > 0 && v.To == w.Gateway.IP // of a service's packet
 	switch {

@@ -33,8 +33,9 @@ type Redirect struct {
 func (r Redirect) String() string { return fmt.Sprintf("%v ifindex %d", r.How, r.Ifindex) }
 
 // recorder knows the last redirect that any program asked for. BPF_PROG_TEST_RUN tells only the verdict; so the
-// programs under test are loaded with every call of a redirect helper turned into a call of a function that notes the
-// arguments and then calls the helper. Nothing else in them changes: both are one instruction.
+// programs under test are loaded with every call of a redirect helper turned into a jump behind the end of its function,
+// where the arguments are noted, the helper is called, and a jump leads back. Nothing else in them moves, and they need no
+// more stack.
 type recorder struct{ notes *ebpf.Map }
 
 // One note: which helper, its ifindex (32 bit each), its flags (64).
@@ -58,47 +59,37 @@ func newRecorder() (*recorder, error) {
 // Instrument changes the programs of spec before they are loaded.
 func (r *recorder) Instrument(spec *ebpf.CollectionSpec) {
 	for _, p := range spec.Programs {
-		notes := map[asm.BuiltinFunc]asm.Instructions{}
-		var line fmt.Stringer // every function must have a source line; any will do
-		for i := range p.Instructions {
-			ins := &p.Instructions[i]
-			if ins.Source() != nil {
-				line = ins.Source()
+		var out, behind asm.Instructions
+		for i, ins := range p.Instructions {
+			if btf.FuncMetadata(&ins) != nil { // a function begins: the one before has ended
+				out = append(out, behind...)
+				behind = nil
 			}
 			helper := asm.BuiltinFunc(ins.Constant)
 			flags, ok := flagsOf[helper]
-			if !ins.IsBuiltinCall() || !ok {
-				continue
+			if ins.IsBuiltinCall() && ok {
+				there, back := fmt.Sprintf("note_%d", i), fmt.Sprintf("noted_%d", i)
+				behind = append(behind, r.note(there, back, helper, flags)...)
+				jump := asm.Ja.Label(there)
+				jump.Metadata = ins.Metadata
+				ins = jump.WithReference(there)
+				p.Instructions[i+1] = p.Instructions[i+1].WithSymbol(back)
 			}
-			name := "note_" + helper.String()
-			if notes[helper] == nil {
-				notes[helper] = r.note(name, helper, flags, line)
-			}
-			ins.Src, ins.Constant = asm.PseudoCall, -1
-			*ins = ins.WithReference(name)
+			out = append(out, ins)
 		}
-		for _, f := range notes {
-			p.Instructions = append(p.Instructions, f...)
-		}
+		p.Instructions = append(out, behind...)
 	}
 }
 
-func (r *recorder) note(name string, helper asm.BuiltinFunc, flags asm.Register, source fmt.Stringer) asm.Instructions {
-	word := &btf.Int{Name: "unsigned int", Size: 4}
-	long := &btf.Int{Name: "unsigned long long", Size: 8}
-	params := []btf.FuncParam{{Name: "ifindex", Type: word}, {Name: "flags", Type: long}}
-	if helper == asm.FnRedirectNeigh {
-		params = []btf.FuncParam{{Name: "ifindex", Type: word}, {Name: "nh", Type: &btf.Pointer{Target: &btf.Void{}}}, {Name: "len", Type: word}, {Name: "flags", Type: long}}
-	}
-	f := &btf.Func{Name: name, Linkage: btf.StaticFunc, Type: &btf.FuncProto{Return: long, Params: params}}
-	first := asm.LoadMapValue(asm.R0, r.notes.FD(), 0).WithSymbol(name).WithSource(source)
+// note clobbers only R0, which the helper is about to set.
+func (r *recorder) note(there, back string, helper asm.BuiltinFunc, flags asm.Register) asm.Instructions {
 	return asm.Instructions{
-		btf.WithFuncMetadata(first, f),
+		asm.LoadMapValue(asm.R0, r.notes.FD(), 0).WithSymbol(there),
 		asm.StoreImm(asm.R0, 0, int64(helper), asm.Word),
 		asm.StoreMem(asm.R0, 4, asm.R1, asm.Word),
 		asm.StoreMem(asm.R0, 8, flags, asm.DWord),
 		helper.Call(),
-		asm.Return(),
+		asm.Ja.Label(back),
 	}
 }
 

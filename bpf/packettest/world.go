@@ -1,6 +1,7 @@
 package packettest
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -192,6 +193,21 @@ func (w *World) connect() error {
 		return err
 	}
 	return w.outside.Do(func() (err error) { w.farEnds, err = farEnds(w.Ifindex); return err })
+}
+
+// Runnable says whether the kernel takes a frame for a test run: an Ethernet header, the whole fixed header of IPv4 or IPv6
+// (kernel 6.17 on), and less than a page with the room around it. Shorter ones are for the wire.
+func Runnable(frame []byte) bool {
+	least := 14
+	if len(frame) >= least {
+		switch binary.BigEndian.Uint16(frame[12:]) {
+		case 0x0800:
+			least += 20
+		case 0x86dd:
+			least += 40
+		}
+	}
+	return len(frame) >= least && len(frame) <= 3400
 }
 
 // Run gives a frame to a program as if it had come in by (or, for the node program, went out of) a device.
