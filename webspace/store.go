@@ -233,8 +233,6 @@ func (s *Store) failed(what string, err error) error {
 		p.Kind = ErrExists
 	case strings.Contains(err.Error(), "is busy running a"), strings.Contains(err.Error(), "matching non-reusable operation"):
 		p.Kind, p.Next = ErrConflict, "try again" // LXD's own lock: somebody starts, stops or changes it right now
-	case strings.Contains(err.Error(), "EOF"), strings.Contains(err.Error(), "shutting down"):
-		p.Kind, p.Next = ErrUnavailable, "see whether it runs: systemctl status lxd"
 	}
 	return p
 }
