@@ -139,10 +139,10 @@ func (s *Server) handle(socks *sockets, frame []byte) {
 	if a.drop == "" && a.frame != nil {
 		if err := socks.send(a.ifindex, a.frame); err != nil {
 			a.drop = DropSend
-			s.log.Debug("dhcp: cannot answer", "mac", a.entry.MAC, "ifindex", a.ifindex, "err", err)
+			s.log.Debug("dhcp: cannot answer", "mac", a.entry.MAC.String(), "ifindex", a.ifindex, "err", err)
 		} else {
 			s.counts.sent(a.kind)
-			s.log.Debug("dhcp: answered", "mac", a.entry.MAC, "ip", a.entry.IP, "kind", a.kind)
+			s.log.Debug("dhcp: answered", "mac", a.entry.MAC.String(), "ip", a.entry.IP, "kind", a.kind)
 		}
 	}
 	if a.drop != "" {
@@ -151,6 +151,6 @@ func (s *Server) handle(socks *sockets, frame []byte) {
 	}
 	if a.message == dhcpv4.MessageTypeDecline && a.drop == "" {
 		// The rate limit of the port bounds these lines as well.
-		s.log.Warn("dhcp: a webspace found its address in use by somebody else", "mac", a.entry.MAC, "ip", a.entry.IP)
+		s.log.Warn("dhcp: a webspace found its address in use by somebody else", "mac", a.entry.MAC.String(), "ip", a.entry.IP)
 	}
 }
