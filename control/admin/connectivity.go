@@ -55,6 +55,11 @@ func connectivityTestCommand(o *options) *cobra.Command {
 				Outside: outside, Keep: keep, Denied: denied(c),
 				External: connectivity.ForwardRange(c.Forwards.Ports),
 				Progress: p.show,
+				Starting: func(what string) {
+					if s.ErrTTY { // elsewhere each outcome is a line already
+						p.show(what)
+					}
+				},
 				Each: func(x connectivity.Outcome) {
 					if !o.json {
 						p.end()

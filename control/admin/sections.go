@@ -97,6 +97,9 @@ func showNode(s Streams, st nodeapi.Status, _ int) {
 		dhcp = count(st.DHCP.Reservations, "reservation", "reservations")
 		var sent []string
 		for _, kind := range sortedKeys(st.DHCP.Sent) {
+			if st.DHCP.Sent[kind] == 0 {
+				continue
+			}
 			sent = append(sent, fmt.Sprintf("%s %s", thousands(int64(st.DHCP.Sent[kind])), kind))
 		}
 		if len(sent) > 0 {

@@ -67,18 +67,13 @@ func showEndpoints(s Streams, st nodeapi.Status, limit int) {
 	if len(st.Endpoints) == 0 {
 		return
 	}
-	peers := map[netip.Addr]string{}
-	for _, p := range st.Peers {
-		peers[p.VTEP] = p.Name
-	}
+	peers := peerNames(st)
 	t := table{head: []string{"ADDRESS", "MAC", "WHO", "WHERE", "STATE"}}
 	for _, e := range st.Endpoints {
 		where := "here"
 		switch {
-		case e.VTEP.IsValid() && peers[e.VTEP] != "":
-			where = peers[e.VTEP] + " (" + e.VTEP.String() + ")"
 		case e.VTEP.IsValid():
-			where = e.VTEP.String()
+			where = peers(e.VTEP)
 		case e.Port != "":
 			where = "here, " + e.Port
 		}
@@ -98,16 +93,33 @@ func showEndpoints(s Streams, st nodeapi.Status, limit int) {
 	t.print(s, limit, more("endpoints"))
 }
 
+// peerNames gives the name of a tunnel address: "n2 (192.0.2.2)".
+func peerNames(st nodeapi.Status) func(netip.Addr) string {
+	names := map[netip.Addr]string{}
+	for _, p := range st.Peers {
+		if p.Name != "" {
+			names[p.VTEP] = p.Name + " (" + p.VTEP.String() + ")"
+		}
+	}
+	return func(vtep netip.Addr) string {
+		if name := names[vtep]; name != "" {
+			return name
+		}
+		return vtep.String()
+	}
+}
+
 func showForwards(s Streams, st nodeapi.Status, limit int) {
 	title(s, "forwards", len(st.Forwards))
 	if len(st.Forwards) == 0 {
 		return
 	}
+	peers := peerNames(st)
 	t := table{head: []string{"EXTERNAL", "PROTO", "WEBSPACE", "TARGET", "ENTERS AT"}}
 	for _, f := range st.Forwards {
 		entry := "here"
 		if f.Entry.IsValid() {
-			entry = f.Entry.String()
+			entry = peers(f.Entry)
 		}
 		if f.Tracked {
 			entry += ", tracked"
@@ -124,9 +136,9 @@ func showDrops(s Streams, st nodeapi.Status, limit int) {
 	}
 	drops := slices.Clone(st.Drops)
 	slices.SortStableFunc(drops, func(a, b nodeapi.Drops) int { return cmp.Compare(b.Packets, a.Packets) })
-	t := table{head: []string{"REASON", "WEBSPACE", "PACKETS", "BYTES"}}
+	t := table{head: []string{"REASON", "WEBSPACE", "PACKETS", "BYTES", "MEANING"}}
 	for _, d := range drops {
-		t.row(text(d.Reason), text(dash(d.Owner)), number(d.Packets), cell{text: size(d.Bytes), right: true})
+		t.row(text(d.Reason), text(dash(d.Owner)), number(d.Packets), cell{text: size(d.Bytes), right: true}, styled(dim, meaning(d.Reason)))
 	}
 	t.print(s, limit, more("drops"))
 }

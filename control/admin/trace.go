@@ -28,13 +28,18 @@ func traceCommand(o *options) *cobra.Command {
 		Example: "  lanyard trace\n  lanyard trace --webspace ws-u3 --number 10\n  lanyard trace --json | jq -r .reason",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, r := range reasons {
+				if meaning(r) == "" {
+					return usageError{fmt.Errorf("there is no reason %q; there are: %s", r, strings.Join(reasonNames(), ", "))}
+				}
+			}
 			c := o.client()
 			defer c.Close()
 			status, err := c.Status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			t := tracer{options: o, tunnelPort: status.Node.Port, reasons: reasons, left: number, long: long}
+			t := tracer{options: o, tunnelPort: status.Node.Port, reasons: reasons, left: number, long: long, explained: map[string]bool{}}
 			if t.tunnelPort == 0 {
 				t.tunnelPort = defaultTunnelPort
 			}
@@ -55,6 +60,7 @@ func traceCommand(o *options) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&webspace, "webspace", "", "only drops of this `webspace`, e.g. ws-u3")
 	cmd.Flags().StringSliceVar(&reasons, "reason", nil, "only these `reasons` (names as in: lanyard status drops)")
+	must(cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasonNames(), cobra.ShellCompDirectiveNoFileComp)))
 	cmd.Flags().IntVarP(&number, "number", "n", 0, "end after this many (0: never)")
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "show MAC addresses and the bytes as well")
 	return cmd
@@ -69,6 +75,8 @@ type tracer struct {
 	reasons    []string
 	left       int // 0: no limit
 	long       bool
+	width      int             // of the column of webspaces, so far
+	explained  map[string]bool // reasons whose meaning was shown
 }
 
 // tracedDrop is the JSON of one line.
@@ -105,17 +113,26 @@ func (t *tracer) show(d nodeapi.Drop, f *frame) {
 	if d.Missed > 0 {
 		fmt.Fprintf(s.Err, "missed %s: this terminal is too slow\n", count(int(d.Missed), "sample", "samples"))
 	}
+	if !t.explained[d.Reason] && meaning(d.Reason) != "" {
+		t.explained[d.Reason] = true
+		fmt.Fprintf(s.Err, "%s: %s\n", printable(d.Reason), meaning(d.Reason))
+	}
 	who := d.Webspace
 	if who == "" {
 		who = "-"
 	}
+	t.width = max(t.width, len(who))
 	where := d.Interface
 	if where == "" {
 		where = fmt.Sprintf("if%d", d.Ifindex)
 	}
-	fmt.Fprintf(s.Out, "%s  %s %s  %s %s\n", s.paint(dim, d.Time.Local().Format("15:04:05.000000")),
-		s.paint(bold, fmt.Sprintf("%-9s", who)), s.paint(red, fmt.Sprintf("%-20s", d.Reason)),
-		printable(f.String()), s.paint(dim, fmt.Sprintf("(%d bytes, %s on %s)", d.Length, d.Hook, where)))
+	what := f.String()
+	if f != nil && strings.Contains(d.Reason, "mac") && f.Src != "" {
+		what = "from MAC " + f.SrcMAC + ": " + what // the addresses alone look right
+	}
+	fmt.Fprintf(s.Out, "%s  %s  %s  %s %s\n", s.paint(dim, d.Time.Local().Format("15:04:05.000000")),
+		s.paint(bold, fmt.Sprintf("%-*s", t.width, who)), s.paint(red, fmt.Sprintf("%-18s", d.Reason)),
+		printable(what), s.paint(dim, fmt.Sprintf("(%d bytes, %s on %s)", d.Length, d.Hook, where)))
 	if t.long {
 		if f != nil {
 			fmt.Fprintf(s.Out, "    %s > %s\n", f.SrcMAC, f.DstMAC)

@@ -15,6 +15,9 @@ import (
 // forgeries is how many frames of each kind are sent.
 const forgeries = 5
 
+// refusal is how long a connection is tried that must not come to be.
+const refusal = 1500 * time.Millisecond
+
 // guardJobs: what must not pass does not pass, and is counted under its own reason. They run on this node, whose
 // counters can be read.
 func (r *runner) guardJobs() []job {
@@ -27,7 +30,7 @@ func (r *runner) guardJobs() []job {
 	}{
 		{"foreign MAC is dropped", "mac", b.ip, []string{"spoofed_mac"}},
 		{"foreign address is dropped", "ip", b.ip, []string{"spoofed_ip"}},
-		{"claim of a neighbour's address is dropped", "arp", b.ip, []string{"spoofed_arp"}},
+		{"claim of a neighbour's IP is dropped", "arp", b.ip, []string{"spoofed_arp"}},
 		{"claim of the gateway is dropped", "arp", r.node.Gateway, []string{"spoofed_gateway", "spoofed_arp"}},
 		{"rogue DHCP server is dropped", "dhcp", b.ip, []string{"rogue_dhcp"}},
 		{"VLAN tag is dropped", "vlan", b.ip, []string{"vlan"}},
@@ -77,7 +80,7 @@ func (r *runner) refused(ctx context.Context, to netip.AddrPort, reason string) 
 	if err != nil {
 		return "", err
 	}
-	t, err := send[probe.Talk](ctx, a, "open", to.String())
+	t, err := send[probe.Talk](ctx, a, "open", to.String(), refusal.String())
 	switch {
 	case err != nil:
 		return "", err

@@ -45,7 +45,7 @@ func (r *runner) outsideJobs() []job {
 // outside tries a ping, and a TCP connection when a port is given.
 func (r *runner) outside(ctx context.Context, s *space, host string) (string, error) {
 	if to, err := netip.ParseAddrPort(host); err == nil {
-		t, err := send[probe.Talk](ctx, s, "open", to.String())
+		t, err := send[probe.Talk](ctx, s, "open", to.String(), "5s")
 		if err == nil && t.Error != "" {
 			err = fmt.Errorf("%s", t.Error)
 		}

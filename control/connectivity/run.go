@@ -35,7 +35,8 @@ type Options struct {
 	Outside  []string      // hosts (IPv4, with an optional :port) that webspaces should reach through NAT
 	Denied   netip.Addr    // an address that webspaces must not reach through NAT; invalid: none is tried
 	External ForwardRange  // of forwards
-	Progress func(string)  // what is going on; may be nil
+	Progress func(string)  // what goes on before and after the tests; may be nil
+	Starting func(string)  // which test comes next; may be nil
 	Each     func(Outcome) // each outcome as it comes; may be nil
 	Binary   string        // the lanyard program, linked statically; default: the running one
 	Keep     bool          // leave the webspaces when a test failed
@@ -75,6 +76,9 @@ func Run(ctx context.Context, lxd LXD, daemon Daemon, o Options) (report Report,
 	}
 	if r.o.Binary == "" {
 		r.o.Binary = running
+	}
+	if r.o.Starting == nil {
+		r.o.Starting = func(string) {}
 	}
 	if r.o.Each == nil {
 		r.o.Each = func(Outcome) {}
@@ -132,7 +136,7 @@ func (r *runner) one(ctx context.Context, j job) {
 	if o.To != "" {
 		what += " to " + o.To
 	}
-	r.o.Progress(what)
+	r.o.Starting(what)
 	start := time.Now()
 	var err error
 	for _, s := range slices.Concat(j.needs, []*space{j.from}) {

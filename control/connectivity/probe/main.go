@@ -38,7 +38,7 @@ func Main(out, errOut io.Writer, args []string) int {
 //	lease                          the Lease
 //	ping ADDR COUNT SIZE           Pings; SIZE is of the IP packet, with don't-fragment set
 //	tcp ADDR:PORT BYTES            Talk: connect, hello, BYTES there and back
-//	open ADDR:PORT                 Talk: connect to anybody's server
+//	open ADDR:PORT WAIT            Talk: connect to anybody's server
 //	udp ADDR:PORT                  Talk
 //	arp ADDR COUNT                 ARPs
 //	broadcast ADDR TOKEN           a token to this (broadcast) address
@@ -60,8 +60,12 @@ func one(ctx context.Context, args []string) (any, error) {
 		to, n := p.addrPort(), p.number()
 		return p.run(func() (any, error) { return TalkTCP(ctx, to, n) })
 	case "open":
-		to := p.addrPort()
-		return p.run(func() (any, error) { return open(ctx, to) })
+		to, wait := p.addrPort(), parse(&p, time.ParseDuration)
+		return p.run(func() (any, error) {
+			ctx, cancel := context.WithTimeout(ctx, wait)
+			defer cancel()
+			return open(ctx, to)
+		})
 	case "udp":
 		to := p.addrPort()
 		return p.run(func() (any, error) { return TalkUDP(ctx, to) })

@@ -161,7 +161,7 @@ func TestProbes(t *testing.T) {
 	if talk := sendProbe[Talk](w, w.client, "udp", to); talk.Error != "" || talk.Hello.Peer.Addr() != clientIP {
 		t.Errorf("udp: %+v", talk)
 	}
-	if talk := sendProbe[Talk](w, w.client, "open", gatewayIP.String()+":9"); talk.Error == "" {
+	if talk := sendProbe[Talk](w, w.client, "open", gatewayIP.String()+":9", "1s"); talk.Error == "" {
 		t.Error("nobody listens on port 9, but the connection came to be")
 	}
 	if a := sendProbe[ARPs](w, w.client, "arp", gatewayIP.String(), "2"); a.Sent != 2 || a.Replies != 2 || a.Unicast != 2 || a.MAC != serverMAC.String() {
