@@ -40,7 +40,7 @@ func (d *Dataplane) Apply(ctx context.Context, s State) (Changes, error) {
 
 func (d *Dataplane) usable(ctx context.Context) error {
 	if d.closed {
-		return errors.New("the dataplane is closed")
+		return errClosed
 	}
 	return ctx.Err()
 }
@@ -109,6 +109,12 @@ func (d *Dataplane) apply(ctx context.Context, s *State) (Changes, error) {
 	do("ports", func() (Delta, error) { return d.tables.ports.remove(&ports) })
 	do("peers", func() (Delta, error) { return d.tables.peers.remove(&peers) })
 	do("prefixes", func() (Delta, error) { return d.tables.prefixes.remove(&prefixes) })
+	if len(prefixes.keys) > 0 || c.Tables["prefixes"].Removed > 0 {
+		// Next hops remember what the prefixes said of them.
+		if err := d.bumpEpoch(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	errs = append(errs, ctx.Err())
 
 	err := errors.Join(errs...)

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,25 +41,27 @@ type DropCount struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
-// names copies the slots' owners, so that maps are read without the lock.
-func (d *Dataplane) names() (map[uint32]string, error) {
+// names copies the slots' owners, so that maps are read without the lock. The caller must leave when it has read.
+func (d *Dataplane) names() (names map[uint32]string, leave func(), err error) {
+	_, leave, err = d.enter(context.Background())
+	if err != nil {
+		return nil, nil, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed {
-		return nil, errors.New("the dataplane is closed")
-	}
-	names := maps.Clone(d.slots.name)
+	names = maps.Clone(d.slots.name)
 	names[0] = ""
-	return names, nil
+	return names, leave, nil
 }
 
 // Counters reads the counters of all webspaces of this node, by owner; those without an owner are under "". They count
 // since the webspace came to this node.
 func (d *Dataplane) Counters() (map[string]Counters, error) {
-	names, err := d.names()
+	names, leave, err := d.names()
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	all := make(map[string]Counters, len(names))
 	var perCPU []bpf.TcCounters
 	for slot, name := range names {
@@ -76,10 +79,11 @@ func (d *Dataplane) Counters() (map[string]Counters, error) {
 
 // Drops reads what was refused since the maps were made, or the webspace came to this node; sorted by owner and reason.
 func (d *Dataplane) Drops() ([]DropCount, error) {
-	names, err := d.names()
+	names, leave, err := d.names()
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	sums := map[bpf.TcDropKey]DropCount{}
 	it := d.maps["drops"].Iterate()
 	var key bpf.TcDropKey

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -25,6 +26,10 @@ type Dataplane struct {
 	mtu   atomic.Int32
 	drops hub
 
+	closing context.Context // ends with Close
+	endAll  context.CancelFunc
+	users   sync.WaitGroup
+
 	mu       sync.Mutex // all below
 	closed   bool
 	env      environ
@@ -45,14 +50,37 @@ type Dataplane struct {
 	fill          fills
 }
 
-// Close lets go of everything. What is pinned stays, and goes on forwarding.
-func (d *Dataplane) Close() error {
+// enter notes a user of the maps. Close ends its context and waits for it to leave.
+func (d *Dataplane) enter(ctx context.Context) (context.Context, func(), error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
+		return nil, nil, errClosed
+	}
+	d.users.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(d.closing, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		d.users.Done()
+	}, nil
+}
+
+var errClosed = errors.New("the dataplane is closed")
+
+// Close ends Run and all readers, and lets go of everything. What is pinned stays, and goes on forwarding.
+func (d *Dataplane) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
 		return nil
 	}
 	d.closed = true
+	d.mu.Unlock()
+	d.endAll()
+	d.users.Wait()
+
 	var errs []error
 	if d.shared != nil {
 		errs = append(errs, d.shared.close())

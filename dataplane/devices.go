@@ -95,7 +95,7 @@ func (d *devices) shapeBridge(link netlink.Link) error {
 	// netfilter switches are off; br_netfilter's sysctls are the administrator's (lanyard check).
 	if err := d.setBridge(map[int][]byte{
 		nl.IFLA_BR_STP_STATE: nl.Uint32Attr(0), nl.IFLA_BR_FORWARD_DELAY: nl.Uint32Attr(0),
-		nl.IFLA_BR_MCAST_SNOOPING: off,
+		nl.IFLA_BR_MCAST_SNOOPING:   off,
 		nl.IFLA_BR_NF_CALL_IPTABLES: off, nl.IFLA_BR_NF_CALL_IP6TABLES: off, nl.IFLA_BR_NF_CALL_ARPTABLES: off,
 	}); err != nil {
 		return err

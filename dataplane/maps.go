@@ -27,8 +27,8 @@ func mapSpecs(specs []*ebpf.CollectionSpec, s Sizes) map[string]*ebpf.MapSpec {
 	all := map[string]*ebpf.MapSpec{mapOwners: ownersSpec()}
 	for _, spec := range specs {
 		for name, m := range spec.Maps {
-			if strings.HasPrefix(name, ".") {
-				continue // .rodata and its like belong to a program
+			if private(name) {
+				continue
 			}
 			if n, ok := sizes[name]; ok {
 				m.MaxEntries = uint32(n)
@@ -45,6 +45,9 @@ func mapSpecs(specs []*ebpf.CollectionSpec, s Sizes) map[string]*ebpf.MapSpec {
 	}
 	return all
 }
+
+// private reports whether a map belongs to one loading of a program: its constants, and room to work in.
+func private(name string) bool { return strings.HasPrefix(name, ".") || name == "scratch" }
 
 // ownersSpec is the one map that no program knows: slot -> the webspace's name. It makes slots survive a restart, and
 // the other maps readable for who has only bpftool.

@@ -33,6 +33,8 @@ type hops struct {
 	using map[hop]map[netip.Addr]bool // which peers a neighbour serves, so that news of it cost no more than those
 	neigh map[hop]mac                 // usable entries of the neighbour tables of links in use
 	links map[int]linkInfo
+	// others are all neighbours on the links in use, by address: flows may leave through any of them.
+	others map[hop]mac
 }
 
 type linkInfo struct {
@@ -42,7 +44,7 @@ type linkInfo struct {
 }
 
 func newHops(h *netlink.Handle, c *Config) *hops {
-	return &hops{nl: h, cfg: c, peers: map[netip.Addr]*peerHop{}, using: map[hop]map[netip.Addr]bool{}, neigh: map[hop]mac{}, links: map[int]linkInfo{}}
+	return &hops{nl: h, cfg: c, peers: map[netip.Addr]*peerHop{}, using: map[hop]map[netip.Addr]bool{}, neigh: map[hop]mac{}, links: map[int]linkInfo{}, others: map[hop]mac{}}
 }
 
 // usable are the states in which the kernel itself would send to the link-layer address that it has (RFC 4861 section
@@ -226,6 +228,29 @@ func (h *hops) learn(n *netlink.Neigh, exists bool) (peers map[netip.Addr]bool, 
 	m := toMAC(n.HardwareAddr)
 	h.neigh[key] = m
 	return using, !had || old != m
+}
+
+// maxOthers bounds the memory that a busy segment of neighbours can take. Beyond it a change is noticed with the next
+// epoch.
+const maxOthers = 4096
+
+// moved reports whether a neighbour has got another link-layer address: what flows remember of it is wrong then.
+func (h *hops) moved(n *netlink.Neigh, exists bool) bool {
+	ip, ok := netip.AddrFromSlice(n.IP.To4())
+	if !ok {
+		return false
+	}
+	key := hop{n.LinkIndex, ip}
+	old, had := h.others[key]
+	if !exists || len(n.HardwareAddr) != 6 || n.State&usable == 0 {
+		delete(h.others, key)
+		return had
+	}
+	m := toMAC(n.HardwareAddr)
+	if had || len(h.others) < maxOthers {
+		h.others[key] = m
+	}
+	return had && old != m
 }
 
 // entry is a peer as the programs should see it.

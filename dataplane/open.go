@@ -44,6 +44,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, layout int, objs ob
 		return nil, err
 	}
 	opening := &Dataplane{cfg: cfg, log: log, objs: objs, pins: p, stale: true, kernel: newKernel()}
+	opening.closing, opening.endAll = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			opening.Close()

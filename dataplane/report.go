@@ -20,7 +20,7 @@ func (d *Dataplane) Status() (Status, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return Status{}, errors.New("the dataplane is closed")
+		return Status{}, errClosed
 	}
 	v := d.shares()
 	s := Status{

@@ -71,6 +71,11 @@ func (h *hub) init(m *ebpf.Map) { h.m, h.readers = m, map[chan Sample]*uint64{} 
 // Samples calls f for every sampled drop until ctx ends, and then returns nil; f must not keep Data. Several readers may
 // run at once, each sees all samples. A slow f loses samples, and delays nobody.
 func (d *Dataplane) Samples(ctx context.Context, f func(Sample)) error {
+	ctx, leave, err := d.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ch := make(chan Sample, backlog)
 	done, err := d.drops.join(ch, d.decode)
 	if err != nil {
