@@ -63,9 +63,13 @@ func (b *builder) lanyard(ctx context.Context, name string, nic bool, xdp datapl
 	return b.keep(world.Lanyard(ctx, name, nic, xdp, b.cpus, cases.Forwards()))
 }
 
-func (b *builder) close() error {
-	var errs []error
+// close takes everything down. When something failed it first asks the nodes what they have dropped, and why.
+func (b *builder) close(ctx context.Context, failed error) error {
+	errs := []error{failed}
 	for _, w := range b.worlds {
+		if failed != nil && ctx.Err() == nil {
+			errs = append(errs, w.Drops(ctx))
+		}
 		errs = append(errs, w.Close())
 	}
 	return errors.Join(errs...)

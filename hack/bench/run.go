@@ -99,7 +99,7 @@ type bench struct {
 // machines runs the cases between whole machines.
 func (x *bench) machines(ctx context.Context) (err error) {
 	b := builder{cpus: x.cpus, baseline: x.baseline}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = b.close(ctx, err) }()
 	w := cases.Worlds{
 		Veth:    b.bare("veth", false),
 		Kernel:  b.kernel("kernel", false),
@@ -118,7 +118,7 @@ func (x *bench) machines(ctx context.Context) (err error) {
 // cards runs the cases whose frames come from a network card, and those of the tables.
 func (x *bench) cards(ctx context.Context) (err error) {
 	b := builder{cpus: x.cpus, baseline: x.baseline}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = b.close(ctx, err) }()
 	n := cases.NIC{
 		Veth:    b.bare("nic-veth", true),
 		Kernel:  b.kernel("nic-kernel", true),

@@ -15,11 +15,12 @@ import (
 const (
 	// Flows is the number of outbound flows that the tables are filled with.
 	Flows = 100_000
-	// destinations of the flows: the range of NAT ports holds 16,384 flows to one and the same.
-	destinations = 8
+	// destinations of the flows. The default range of NAT ports holds 16,384 flows to one and the same, and finds a free
+	// port by few tries only while most of it is free.
+	destinations = 64
 	// opened is how many flows a round opens. Ten rounds and a warm-up open each flow at most once.
 	opened = 8_000
-	few    = 64
+	few    = 64 // one to each destination
 )
 
 // ManyFlows sends UDP out of one webspace through NAT: through a few flows, then opening flows, then through 100,000 in

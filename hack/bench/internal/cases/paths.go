@@ -168,11 +168,15 @@ func (w Worlds) wireSized(inner func(context.Context) (func() error, error)) fun
 	set := func(ctx context.Context, wire bool) error {
 		var errs []error
 		each := func(c *cell.Cell, dev string) {
-			errs = append(errs, c.Call(ctx, "features", load.FeatureSet{Device: dev, Features: map[string]bool{
-				"tx-tcp-segmentation": !wire, "tx-generic-segmentation": true,
-				"tx-udp_tnl-segmentation": !wire, "tx-udp_tnl-csum-segmentation": !wire,
-				"rx-gro": wire,
-			}}, nil))
+			// A veth hands a frame to its peer's NAPI, and so to GRO, only while none of its TCP offloads is on.
+			f := map[string]bool{"rx-gro": wire}
+			for _, k := range []string{
+				"tx-tcp-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation", "tx-tcp6-segmentation",
+				"tx-tcp-accecn-segmentation", "tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation",
+			} {
+				f[k] = !wire
+			}
+			errs = append(errs, c.Call(ctx, "features", load.FeatureSet{Device: dev, Features: f}, nil))
 		}
 		for _, x := range []*world.World{w.Lanyard, w.Kernel} {
 			if x != nil {

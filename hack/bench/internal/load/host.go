@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,8 @@ func NFT(rules string) (None, error) {
 	return None{}, nil
 }
 
-// FeatureSet turns offloads of one device on or off, by their kernel names (ethtool -k --json).
+// FeatureSet turns offloads of one device on or off, by their kernel names (ethtool -k). Those that this kernel does
+// not know are left out.
 type FeatureSet struct {
 	Device   string          `json:"device"`
 	Features map[string]bool `json:"features"`
@@ -46,6 +48,11 @@ func Features(a FeatureSet) (None, error) {
 		return None{}, fmt.Errorf("ethtool: %w", err)
 	}
 	defer e.Close()
+	names, err := e.FeatureNames(a.Device)
+	if err != nil {
+		return None{}, fmt.Errorf("offloads of %s: %w", a.Device, err)
+	}
+	maps.DeleteFunc(a.Features, func(k string, _ bool) bool { _, ok := names[k]; return !ok })
 	if err := e.Change(a.Device, a.Features); err != nil {
 		return None{}, fmt.Errorf("offloads of %s: %w", a.Device, err)
 	}
@@ -54,7 +61,7 @@ func Features(a FeatureSet) (None, error) {
 		return None{}, err
 	}
 	for k, want := range a.Features {
-		if got, ok := now[k]; !ok || got != want {
+		if got := now[k]; got != want {
 			return None{}, fmt.Errorf("offload %s of %s stayed %v", k, a.Device, got)
 		}
 	}

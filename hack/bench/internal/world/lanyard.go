@@ -14,7 +14,7 @@ import (
 
 // Lanyard is the LAN with package dataplane on its nodes, in the place of lanyardd.
 func Lanyard(ctx context.Context, name string, nic bool, xdp dataplane.XDPMode, cpus CPUs, forwards []Forward) (*World, error) {
-	w := &World{Name: name, NIC: nic}
+	w := &World{Name: name, NIC: nic, lanyard: true}
 	err := w.build(cpus, cpus.Daemon)
 	for _, s := range w.spaces {
 		if err == nil && s.Cell != nil {
@@ -57,6 +57,23 @@ func (w *World) Nodes() []*Node {
 		}
 	}
 	return out
+}
+
+// Drops is what the nodes have refused so far, for a message: nil when that is nothing, or when no dataplane is here.
+func (w *World) Drops(ctx context.Context) error {
+	var errs []error
+	for _, n := range w.Nodes() {
+		if !w.lanyard {
+			continue
+		}
+		var said string
+		if err := n.Call(ctx, "node.drops", struct{}{}, &said); err != nil {
+			errs = append(errs, err)
+		} else if said != "" {
+			errs = append(errs, fmt.Errorf("%s dropped: %s", n.Name, said))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Flows is how many outbound flows the nodes are given room for: more than the 100,000 of the flow case.

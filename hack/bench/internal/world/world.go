@@ -58,8 +58,9 @@ type World struct {
 	Out     *cell.Cell // the outside; in a network-card world the far ends of underlay and uplink
 	NIC     bool
 
-	cells  []*cell.Cell
-	spaces []*Space
+	lanyard bool
+	cells   []*cell.Cell
+	spaces  []*Space
 }
 
 // Addresses, the same in every world.
