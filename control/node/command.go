@@ -115,9 +115,9 @@ func logger(c config.Log, w io.Writer) (*slog.Logger, error) {
 	}
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(newQuiet(slog.NewJSONHandler(w, o))), nil
 	}
-	return slog.New(slog.NewTextHandler(w, o)), nil
+	return slog.New(newQuiet(slog.NewTextHandler(w, o))), nil
 }
 
 // Explain writes an error for a person: what failed, the likely cause, and the next command, a line each.
