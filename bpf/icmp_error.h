@@ -78,6 +78,7 @@ static __noinline int make_error(CTX *ctx, const struct pkt *p, __be32 source, _
 /*
  * Answers a packet that cannot be routed on, because its TTL has run out or because it is larger than mtu, through the
  * interface by which it came. Where no error may be sent, or they are too many, the packet is dropped for that reason.
+ * A packet without DF ought to be cut up instead (RFC 1812), which a program cannot do; senders that are told cut theirs.
  * XDP leaves it to the tcx program.
  */
 static __always_inline int explain(CTX *ctx, const struct pkt *p, __be32 source, __u32 mtu)
@@ -88,8 +89,6 @@ static __always_inline int explain(CTX *ctx, const struct pkt *p, __be32 source,
 
 	if (IS_XDP)
 		return PASS;
-	if (!expired && !(p->frag & FRAG_DF))
-		return -reason;
 	if (is_icmp_error(p) || follows(p) || !take_token(p->slot, BUCKET_ERROR, error_rate, error_burst))
 		return -reason;
 	v = make_error(ctx, p, source, expired ? ICMP_EXPIRED : ICMP_UNREACHABLE, mtu);
