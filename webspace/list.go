@@ -21,13 +21,18 @@ func (s *Store) List(ctx context.Context) ([]Instance, error) {
 }
 
 // localAgent makes LXD leave out the other members: by this name its members ask each other. It is the only way to
-// ask a clustered LXD for just its own instances, without waiting for a dead neighbour. (LXD since clustering came,
-// 3.0, lxd/request.go; a standalone LXD and Incus ignore it and return all that they have, which is right as well.)
+// ask a clustered LXD for just its own instances, without waiting for a dead neighbour. LXD believes it on its socket
+// (5.0; a standalone LXD and Incus ignore it and return all that they have, which is right as well).
 const localAgent = "lxd-cluster-notifier"
 
-// ListLocal is List for the member that this Store talks to. It may contain more than that; Node tells.
+// ListLocal is List for the member that this Store talks to. It may contain more than that; Node tells. Over HTTPS it
+// always does, and is as slow as List: there LXD believes localAgent only of its own members.
 func (s *Store) ListLocal(ctx context.Context) ([]Instance, error) {
-	return s.list(ctx, localAgent, "list the webspaces of this node")
+	agent := localAgent
+	if s.socket == "" {
+		agent = userAgent
+	}
+	return s.list(ctx, agent, "list the webspaces of this node")
 }
 
 func (s *Store) list(ctx context.Context, agent, what string) ([]Instance, error) {

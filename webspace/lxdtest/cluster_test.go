@@ -28,6 +28,7 @@ func TestCluster(t *testing.T) {
 	}
 	t.Run("publish", func(t *testing.T) { publish(t, l, stores) })
 	t.Run("see", func(t *testing.T) { see(t, l, stores) })
+	t.Run("https", func(t *testing.T) { https(t, l) })
 	t.Run("move", func(t *testing.T) { move(t, l, stores) })
 	t.Run("death", func(t *testing.T) { death(t, l, stores) }) // last: a member is gone
 }
