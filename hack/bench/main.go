@@ -16,8 +16,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == cell.Arg {
-		if err := cell.Serve(operations()); err != nil {
+	if len(os.Args) == 4 && os.Args[1] == cell.Arg {
+		if err := cell.Serve(os.Args[3], operations()); err != nil {
 			fmt.Fprintln(os.Stderr, "bench cell:", err)
 			os.Exit(1)
 		}

@@ -27,12 +27,12 @@ type ends struct {
 	seen netip.Addr
 }
 
-func (e ends) pids() []int {
-	pids := []int{e.client.Pid(), e.server.Pid()}
+func (e ends) clocks() []measure.Clock {
+	clocks := []measure.Clock{e.client.Clock(), e.server.Clock()}
 	for _, c := range e.between {
-		pids = append(pids, c.Pid())
+		clocks = append(clocks, c.Clock())
 	}
-	return pids
+	return clocks
 }
 
 // both runs an operation at each end and waits for both.
@@ -65,7 +65,7 @@ func path(name, title string, k kind, goals []measure.Goal, paths ...ends) measu
 	for _, e := range paths {
 		work := func(n int) load.Work { return load.Work{Name: name + " " + e.variant, N: n, Size: k.size} }
 		c.Variants = append(c.Variants, measure.Variant{
-			Name: e.variant, Pids: e.pids(),
+			Name: e.variant, Clocks: e.clocks(),
 			Run: func(ctx context.Context, n int) error { return e.both(ctx, k.serve, work(n), k.run, work(n)) },
 		})
 	}
@@ -124,7 +124,7 @@ func storm(name, title string, goals []measure.Goal, paths ...ends) measure.Case
 	c := measure.Case{Name: name, Title: title, Unit: "connection", Goals: goals}
 	for _, e := range paths {
 		c.Variants = append(c.Variants, measure.Variant{
-			Name: e.variant, Pids: e.pids(),
+			Name: e.variant, Clocks: e.clocks(),
 			Run: func(ctx context.Context, n int) error {
 				s := load.Storm{Name: name, Addr: e.target, N: n}
 				return e.both(ctx, "storm.serve", s, "storm.run", s)

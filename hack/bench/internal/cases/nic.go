@@ -147,7 +147,7 @@ func mac(c *cell.Cell, dev string) (net.HardwareAddr, error) {
 // shoot makes frames in one cell and counts them where they must arrive.
 func shoot(variant, name, op string, from, at *cell.Cell, sink string) measure.Variant {
 	return measure.Variant{
-		Name: variant, Pids: []int{from.Pid()},
+		Name: variant, Clocks: []measure.Clock{from.Clock()},
 		Run: func(ctx context.Context, n int) error {
 			var before, after load.Count
 			if err := at.Call(ctx, "sink.count", load.Named{Name: sink}, &before); err != nil {

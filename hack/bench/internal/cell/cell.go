@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
 )
 
 // Arg is the first argument that makes this binary a cell; main calls Serve when it sees it.
@@ -32,6 +35,7 @@ type Cell struct {
 	// Net configures the cell's devices from outside.
 	Net *netlink.Handle
 
+	cpus   CPUs
 	ns     netns.NsHandle
 	cmd    *exec.Cmd
 	in     io.WriteCloser
@@ -51,23 +55,27 @@ type answer struct {
 	Error  string          `json:"error,omitempty"`
 }
 
-// Start makes a cell whose process, and all that it does, stays on one CPU. The calling goroutine must be locked to a
-// thread that lives as long as the benchmark does (the kernel ends the cell when that thread ends).
-func Start(name string, cpu int) (*Cell, error) {
+// CPUs of a cell: Main runs its operations, Rest what else its Go runtime does. The clock of the work of a cell whose
+// CPUs differ is that of its main thread.
+type CPUs struct{ Main, Rest int }
+
+// Start makes a cell. The calling goroutine must be locked to a thread that lives as long as the benchmark does (the
+// kernel ends the cell when that thread ends).
+func Start(name string, cpus CPUs) (*Cell, error) {
 	var was unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &was); err != nil {
 		return nil, fmt.Errorf("cell %s: read the CPU affinity: %w", name, err)
 	}
 	var want unix.CPUSet
-	want.Set(cpu)
-	cmd := exec.Command("/proc/self/exe", Arg, name)
+	want.Set(cpus.Rest)
+	cmd := exec.Command("/proc/self/exe", Arg, name, strconv.Itoa(cpus.Main))
 	// Asynchronous preemption interrupts the generators' system calls for nothing.
 	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
 		Pdeathsig:  unix.SIGKILL,
 	}
-	c := &Cell{Name: name, cmd: cmd, stderr: &bytes.Buffer{}}
+	c := &Cell{Name: name, cpus: cpus, cmd: cmd, stderr: &bytes.Buffer{}}
 	cmd.Stderr = c.stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -80,7 +88,7 @@ func Start(name string, cpu int) (*Cell, error) {
 	c.in, c.out = in, bufio.NewReaderSize(out, 1<<16)
 	// A process inherits the affinity of the thread that starts it, before any of its own threads exist.
 	if err := unix.SchedSetaffinity(0, &want); err != nil {
-		return nil, fmt.Errorf("cell %s: run on CPU %d: %w", name, cpu, err)
+		return nil, fmt.Errorf("cell %s: run on CPU %d: %w", name, cpus.Rest, err)
 	}
 	err = cmd.Start()
 	if e := unix.SchedSetaffinity(0, &was); e != nil {
@@ -114,8 +122,13 @@ func (c *Cell) open() error {
 	return c.Net.LinkSetUp(lo)
 }
 
-// Pid of the cell's process.
-func (c *Cell) Pid() int { return c.cmd.Process.Pid }
+// Clock of the cell's work.
+func (c *Cell) Clock() measure.Clock {
+	if c.cpus.Main == c.cpus.Rest {
+		return measure.Process(c.cmd.Process.Pid)
+	}
+	return measure.Thread(c.cmd.Process.Pid)
+}
 
 // NS is a file descriptor of the cell's network namespace, for moving devices there.
 func (c *Cell) NS() int { return int(c.ns) }
@@ -207,9 +220,20 @@ func Op[A, R any](f func(A) (R, error)) Handler {
 	}
 }
 
-// Serve runs a cell until its parent closes the pipe. Operations run one at a time on the main thread.
-func Serve(ops map[string]Handler) error {
+// Serve runs a cell until its parent closes the pipe. Operations run one at a time on the main thread, which must be
+// the caller's, on the given CPU.
+func Serve(cpu string, ops map[string]Handler) error {
+	n, err := strconv.Atoi(cpu)
+	if err != nil {
+		return fmt.Errorf("CPU: %w", err)
+	}
+	// Threads that Go starts from now on come from another one, and stay where that is.
 	runtime.LockOSThread()
+	var main unix.CPUSet
+	main.Set(n)
+	if err := unix.SchedSetaffinity(0, &main); err != nil {
+		return fmt.Errorf("run on CPU %d: %w", n, err)
+	}
 	// Mounts made in here stay in here.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)

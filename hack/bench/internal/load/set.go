@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 	"unsafe"
 
@@ -38,7 +37,6 @@ func (s *Set) Ops() map[string]cell.Handler {
 		"sysctl":      cell.Op(Sysctl),
 		"nft":         cell.Op(NFT),
 		"features":    cell.Op(Features),
-		"quiet":       cell.Op(quiet),
 		"close":       cell.Op(s.close),
 		"tcp.listen":  cell.Op(s.tcpListen),
 		"tcp.accept":  cell.Op(s.tcpAccept),
@@ -60,13 +58,6 @@ func (s *Set) Ops() map[string]cell.Handler {
 		"sink.attach": cell.Op(s.sinkAttach),
 		"sink.count":  cell.Op(s.sinkCount),
 	}
-}
-
-// quiet stops what Go's runtime does by itself: nothing here makes much garbage.
-func quiet(None) (None, error) {
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(256 << 20)
-	return None{}, nil
 }
 
 // Named names a socket.

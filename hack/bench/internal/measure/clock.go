@@ -17,16 +17,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Clock reads how much CPU time something has used so far.
+type Clock func() (time.Duration, error)
+
 // schedClock is CPUCLOCK_SCHED of include/linux/posix-timers.h: the exact runtime of a whole process.
 const schedClock = 2
 
-// ProcessTime is the CPU time that a process has used so far, its ended threads included.
-func ProcessTime(pid int) (time.Duration, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|schedClock), &ts); err != nil {
-		return 0, fmt.Errorf("read the CPU clock of process %d: %w", pid, err)
+// Process is the clock of a whole process, its ended threads included.
+func Process(pid int) Clock {
+	return func() (time.Duration, error) {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(int32(^pid<<3|schedClock), &ts); err != nil {
+			return 0, fmt.Errorf("read the CPU clock of process %d: %w", pid, err)
+		}
+		return time.Duration(ts.Nano()), nil
 	}
-	return time.Duration(ts.Nano()), nil
+}
+
+// Thread is the clock of one thread, exact while it sleeps (Documentation/scheduler/sched-stats.rst: the first field).
+// A generator's work is all done on its main thread; the clock leaves out what Go's runtime does on others meanwhile.
+func Thread(tid int) Clock {
+	file := fmt.Sprintf("/proc/%d/task/%d/schedstat", tid, tid)
+	return func() (time.Duration, error) {
+		var run, wait, slices int64
+		raw, err := os.ReadFile(file)
+		if err == nil {
+			_, err = fmt.Sscan(string(raw), &run, &wait, &slices)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read the CPU time of thread %d: %w", tid, err)
+		}
+		return time.Duration(run), nil
+	}
 }
 
 // Softirqd finds the process id of a CPU's ksoftirqd, which does what of the packet work a process could not.

@@ -12,8 +12,8 @@ type Variant struct {
 	Name string
 	// Run does n operations and returns when all are done.
 	Run func(ctx context.Context, n int) error
-	// Pids are the processes in whose context the work is done.
-	Pids []int
+	// Clocks are of those in whose context the work is done.
+	Clocks []Clock
 }
 
 // Case is one path, and the ways that are compared on it.
@@ -43,7 +43,7 @@ type Goal struct {
 type Plan struct {
 	Rounds int           // of each case
 	Round  time.Duration // CPU time of one variant in one round, about
-	Kernel int           // process id of ksoftirqd of the measured CPU
+	Kernel Clock         // of ksoftirqd of the measured CPU
 	Limit  time.Duration // of one variant's round by the wall clock: longer means that the path is broken
 }
 
@@ -137,7 +137,7 @@ func (p Plan) calibrate(ctx context.Context, c Case) (int, error) {
 func (p Plan) once(ctx context.Context, v Variant, n int) (Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Limit)
 	defer cancel()
-	before, err := p.used(v.Pids)
+	before, err := p.used(v.Clocks)
 	if err != nil {
 		return Sample{}, err
 	}
@@ -146,17 +146,17 @@ func (p Plan) once(ctx context.Context, v Variant, n int) (Sample, error) {
 		return Sample{}, err
 	}
 	wall := time.Since(start)
-	after, err := p.used(v.Pids)
+	after, err := p.used(v.Clocks)
 	if err != nil {
 		return Sample{}, err
 	}
 	return Sample{CPU: float64(after-before) / float64(n), Wall: float64(wall) / float64(n)}, nil
 }
 
-func (p Plan) used(pids []int) (time.Duration, error) {
+func (p Plan) used(clocks []Clock) (time.Duration, error) {
 	var sum time.Duration
-	for _, pid := range append([]int{p.Kernel}, pids...) {
-		t, err := ProcessTime(pid)
+	for _, c := range append([]Clock{p.Kernel}, clocks...) {
+		t, err := c()
 		if err != nil {
 			return 0, err
 		}

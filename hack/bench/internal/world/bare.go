@@ -10,10 +10,10 @@ import (
 // Bare is the limit: two webspaces joined by one veth pair, with no node in between. With nic, b polls (NAPI).
 func Bare(name string, nic bool, cpus CPUs) (*World, error) {
 	w := &World{Name: name, NIC: nic}
-	a, err := w.cell("a", cpus.Load)
+	a, err := w.cell("a", cpus.generator())
 	if err == nil {
 		w.A = &Space{Cell: a, Name: "a", IP: lan(1, 1)}
-		a, err = w.cell("b", cpus.Load)
+		a, err = w.cell("b", cpus.generator())
 	}
 	if err == nil {
 		w.B = &Space{Cell: a, Name: "b", IP: lan(1, 2)}

@@ -81,8 +81,14 @@ const (
 // CPUs says where the parts run: everything that is measured on one, daemons on the other.
 type CPUs struct{ Load, Daemon int }
 
-func (w *World) cell(name string, cpu int) (*cell.Cell, error) {
-	c, err := cell.Start(w.Name+"/"+name, cpu)
+// generator is where a cell runs that makes or takes load: what Go does beside it stays away.
+func (c CPUs) generator() cell.CPUs { return cell.CPUs{Main: c.Load, Rest: c.Daemon} }
+
+// whole is for a cell whose process works on one CPU with all its threads.
+func whole(cpu int) cell.CPUs { return cell.CPUs{Main: cpu, Rest: cpu} }
+
+func (w *World) cell(name string, cpus cell.CPUs) (*cell.Cell, error) {
+	c, err := cell.Start(w.Name+"/"+name, cpus)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +118,7 @@ func (w *World) build(cpus CPUs, nodeCPU int) error {
 	if w.N1, err = w.node(1, nodeCPU); err != nil {
 		return err
 	}
-	if w.Out, err = w.cell("out", cpus.Load); err != nil {
+	if w.Out, err = w.cell("out", cpus.generator()); err != nil {
 		return err
 	}
 	if err := w.cable(w.N1.Cell, Uplink, w.Out, Inside, wireMTU); err != nil {
@@ -121,7 +127,7 @@ func (w *World) build(cpus CPUs, nodeCPU int) error {
 	if err := errors.Join(address(w.N1.Cell, Uplink, External, 24), address(w.Out, Inside, OutIP, 24)); err != nil {
 		return err
 	}
-	if w.A, err = w.space("a", 1, 1, w.N1, cpus.Load); err != nil {
+	if w.A, err = w.space("a", 1, 1, w.N1, cpus); err != nil {
 		return err
 	}
 	if w.NIC {
@@ -139,10 +145,10 @@ func (w *World) build(cpus CPUs, nodeCPU int) error {
 	if err := errors.Join(acquaint(w.N1, w.N2), acquaint(w.N2, w.N1)); err != nil {
 		return err
 	}
-	if w.B, err = w.space("b", 1, 2, w.N1, cpus.Load); err != nil {
+	if w.B, err = w.space("b", 1, 2, w.N1, cpus); err != nil {
 		return err
 	}
-	w.C, err = w.space("c", 2, 1, w.N2, cpus.Load)
+	w.C, err = w.space("c", 2, 1, w.N2, cpus)
 	return err
 }
 
@@ -192,7 +198,7 @@ func spaceMAC(c, d byte) net.HardwareAddr { return net.HardwareAddr{0x02, 0x57, 
 func nodeMAC(i int) net.HardwareAddr { return net.HardwareAddr{0x02, 0x4e, 172, 24, 0, byte(i)} }
 
 func (w *World) node(i, cpu int) (*Node, error) {
-	c, err := w.cell(fmt.Sprintf("n%d", i), cpu)
+	c, err := w.cell(fmt.Sprintf("n%d", i), whole(cpu))
 	if err != nil {
 		return nil, err
 	}
@@ -200,8 +206,8 @@ func (w *World) node(i, cpu int) (*Node, error) {
 	return n, c.Call(context.Background(), "sysctl", map[string]string{"net/ipv4/ip_forward": "1"}, nil)
 }
 
-func (w *World) space(name string, c, d byte, n *Node, cpu int) (*Space, error) {
-	in, err := w.cell(name, cpu)
+func (w *World) space(name string, c, d byte, n *Node, cpus CPUs) (*Space, error) {
+	in, err := w.cell(name, cpus.generator())
 	if err != nil {
 		return nil, err
 	}
