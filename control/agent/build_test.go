@@ -159,8 +159,7 @@ func render(d Desired) string {
 }
 
 // Whatever the records say, the state keeps its promises.
-func checkState(t *testing.T, c Config, d Desired) {
-	t.Helper()
+func checkState(t interface{ Errorf(string, ...any) }, c Config, d Desired) {
 	seen := map[string]bool{}
 	once := func(what string, v any) {
 		key := fmt.Sprint(what, v)
