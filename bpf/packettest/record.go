@@ -153,6 +153,7 @@ type Entry struct{ Key, Value Value }
 type Table struct {
 	*ebpf.Map
 	key, value btf.Type
+	touched    *bool // written by a test since the last Reset
 }
 
 // Put adds or replaces an entry. Key and value are what a Record may hold, or Records.
@@ -165,6 +166,7 @@ func (t Table) Put(key, value any) error {
 	if err != nil {
 		return err
 	}
+	*t.touched = true
 	return t.Map.Put(k, v)
 }
 
@@ -174,6 +176,7 @@ func (t Table) Delete(key any) error {
 	if err != nil {
 		return err
 	}
+	*t.touched = true
 	return t.Map.Delete(k)
 }
 

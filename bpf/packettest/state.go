@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 
 	"github.com/cilium/ebpf"
 )
@@ -35,15 +36,38 @@ func constant(c *ebpf.VariableSpec, v any) ([]byte, error) {
 	return marshal(c.Type.Type, c.Size(), v)
 }
 
-// Reset empties every map and fills in the fixture.
+// Reset makes every map what it is in the fixture. What only user space writes is filled anew only when a test has
+// written to it since.
 func (w *World) Reset() error {
+	untouched := w.filled
 	for name, t := range w.Tables {
+		if configuration[name] {
+			untouched = untouched && !*t.touched
+		} else if err := t.clear(); err != nil {
+			return fmt.Errorf("emptying map %s: %w", name, err)
+		}
+	}
+	if untouched {
+		return nil
+	}
+	for name := range configuration {
+		t := w.Tables[name]
 		if err := t.clear(); err != nil {
 			return fmt.Errorf("emptying map %s: %w", name, err)
 		}
 	}
-	return w.fill()
+	if err := w.fill(); err != nil {
+		return err
+	}
+	for name := range configuration {
+		*w.Tables[name].touched = false
+	}
+	w.filled = true
+	return nil
 }
+
+// configuration are the maps that programs only read.
+var configuration = map[string]bool{"ports": true, "endpoints": true, "macs": true, "peers": true, "forwards": true, "inverses": true, "prefixes": true, "settings": true}
 
 func (w *World) fill() error {
 	var errs []error
@@ -115,29 +139,18 @@ func (w *World) Limits(share, quota, pool uint32) error {
 	return w.Tables["settings"].Put(uint32(0), Record{"uplink": w.VTEP, "nh_epoch": 7, "flow_share": share, "flow_quota": quota, "flow_pool": pool})
 }
 
-// clear empties a hash and zeroes an array as far as the fixture's slots go.
+// clear empties a hash, and zeroes an array as far as the fixture's slots go.
 func (t Table) clear() error {
 	switch t.Type() {
 	case ebpf.RingBuf:
 		return nil
-	case ebpf.Array, ebpf.PerCPUArray:
-		zero := make([]byte, (t.ValueSize()+7)/8*8)
-		for i := range min(t.MaxEntries(), 32) {
-			var err error
-			if t.Type() == ebpf.PerCPUArray {
-				values := make([][]byte, ebpf.MustPossibleCPU())
-				for c := range values {
-					values[c] = zero
-				}
-				err = t.Map.Put(i, values)
-			} else {
-				err = t.Map.Put(i, zero[:t.ValueSize()])
-			}
-			if err != nil {
-				return err
-			}
+	case ebpf.Array:
+		return t.zero(1)
+	case ebpf.PerCPUArray:
+		if t.MaxEntries() == 1 { // room to work in: nobody reads it before writing
+			return nil
 		}
-		return nil
+		return t.zero(ebpf.MustPossibleCPU())
 	}
 	keys, err := t.keys()
 	if err != nil {
@@ -149,6 +162,21 @@ func (t Table) clear() error {
 		}
 	}
 	return nil
+}
+
+// slots is how many entries of an array the fixture may have used; of buckets there are several for each slot.
+const slots = 16
+
+// zero empties the first entries of an array, in one call.
+func (t Table) zero(cpus int) error {
+	n := min(int(t.MaxEntries()), slots)
+	keys := make([]uint32, n)
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	value := reflect.ArrayOf(int(t.ValueSize()), reflect.TypeFor[byte]())
+	_, err := t.BatchUpdate(keys, reflect.MakeSlice(reflect.SliceOf(value), n*cpus, n*cpus).Interface(), nil)
+	return err
 }
 
 func (t Table) keys() ([][]byte, error) {

@@ -64,8 +64,8 @@ func (v View) IsAnswer() bool {
 	case !v.V4 || !v.L4:
 		return false
 	case v.Proto == 6:
-		const syn, rst, ack = 2, 4, 16
-		return v.HasFlags && (v.TCPFlags&syn == 0 || v.TCPFlags&(ack|rst) == ack)
+		const syn, ack = 2, 16
+		return v.HasFlags && v.TCPFlags&(syn|ack) != syn
 	case v.Proto == 1:
 		return v.ICMPType == 0 || v.ICMPType == 3 || v.ICMPType == 11 || v.ICMPType == 12
 	}

@@ -41,6 +41,7 @@ type World struct {
 	Tables  map[string]Table
 	reasons map[uint64]string // enum drop_reason
 	types   *btf.Spec
+	filled  bool
 	ns      *Namespace
 	outside *Namespace     // where the other ends of the devices are
 	farEnds map[string]int // their indices, by the name of the near end
@@ -119,7 +120,7 @@ func (w *World) load(spec *ebpf.CollectionSpec, sizes map[string]uint32, shared 
 	}
 	for name, m := range coll.Maps {
 		if s := spec.Maps[name]; !strings.HasPrefix(name, ".") && w.Tables[name].Map == nil {
-			w.Tables[name] = Table{m, s.Key, s.Value}
+			w.Tables[name] = Table{m, s.Key, s.Value, new(bool)}
 			shared[name] = m
 		}
 	}

@@ -144,7 +144,7 @@ func verify(spec *ebpf.CollectionSpec, name string, line report.Line) (report.Li
 func tests() error {
 	binaries, _ := filepath.Glob("/tests/*/*.test")
 	for _, b := range binaries {
-		cmd := exec.Command(b, "-test.short", "-test.timeout=90s")
+		cmd := exec.Command(b, "-test.short", "-test.timeout=240s")
 		cmd.Dir = filepath.Dir(b)
 		cmd.Env = []string{"HOME=/tmp", "TMPDIR=/tmp", "PATH=/bin"}
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
