@@ -2,6 +2,7 @@ package check
 
 import (
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func want() Want {
 // fit is a machine that passes everything.
 func fit() Facts {
 	return Facts{
-		Kernel: "6.12.48+deb13-amd64", BTF: 5 << 20, Effective: 1<<41 - 1, Bounding: 1<<41 - 1, BPFFS: "bpf",
+		Kernel: "6.12.48+deb13-amd64", BTF: 5 << 20, Effective: 1<<41 - 1, Bounding: 1<<41 - 1, BPFFS: "bpf", MemoryFree: 4 << 30,
 		Sysctls: map[string]string{
 			"net.core.bpf_jit_enable": "1", "net.core.bpf_jit_harden": "0", "net.bridge.bridge-nf-call-iptables": "0",
 			"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.eth0.rp_filter": "1",
@@ -68,6 +69,7 @@ func TestFindings(t *testing.T) {
 		{"no bpffs", func(f *Facts, _ *Want) { f.BPFFS = "0x62656572" }, "bpffs", Failure, "not mounted", "mount -t bpf bpf /sys/fs/bpf "},
 		{"interpreter", func(f *Facts, _ *Want) { f.Sysctls["net.core.bpf_jit_enable"] = "0" }, "BPF JIT", Warning, "off", "bpf_jit_enable=1"},
 		{"blinding", func(f *Facts, _ *Want) { f.Sysctls["net.core.bpf_jit_harden"] = "2" }, "BPF JIT", Warning, "hardened", "bpf_jit_harden=1"},
+		{"little memory", func(f *Facts, _ *Want) { f.MemoryFree = 100 << 20 }, "memory", Warning, "100.0 MiB", "limits"},
 		{"trial fails", func(f *Facts, _ *Want) { f.Trial[1].Error = "invalid argument" }, TryTCX, Failure, "invalid argument", "6.6"},
 		{"container", func(f *Facts, _ *Want) { f.Bounding &^= 1 << 39; f.Bounding &^= 1 << 21 }, "capabilities", Failure, "CAP_BPF", "host"},
 		{"not root", func(f *Facts, _ *Want) { f.Effective = 0 }, "capabilities", Unknown, "CAP_NET_ADMIN", "root"},
@@ -183,5 +185,28 @@ func TestCovered(t *testing.T) {
 		if got := covered(x.r, parseRanges(x.reserved)); got != x.want {
 			t.Errorf("%v in %q: %v", x.r, x.reserved, got)
 		}
+	}
+}
+
+// TestUnitGrantsWhatIsChecked keeps the list here equal to the one in the systemd unit.
+func TestUnitGrantsWhatIsChecked(t *testing.T) {
+	unit, err := os.ReadFile("../../cmd/lanyardd/lanyardd-node.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(unit), "\nCapabilityBoundingSet=")
+	if !ok {
+		t.Fatal("the unit names no capabilities")
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	granted := strings.Fields(line)
+	var checked []string
+	for _, c := range Capabilities {
+		checked = append(checked, c.Name)
+	}
+	slices.Sort(granted)
+	slices.Sort(checked)
+	if !slices.Equal(granted, checked) {
+		t.Errorf("the unit grants %v, the check asks for %v", granted, checked)
 	}
 }

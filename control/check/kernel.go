@@ -8,7 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MinKernel is the floor: tcx, the hook of all programs, came with 6.6 (commit e420bed02507).
+// minMemory leaves room beside the maps for the daemon itself.
+const minMemory = 256 << 20
+
+// minKernel is the floor: tcx, the hook of all programs, came with 6.6 (commit e420bed02507).
 var minKernel = [2]int{6, 6}
 
 func kernelChecks(f Facts, want Want) []Result {
@@ -50,6 +53,14 @@ func kernelChecks(f Facts, want Want) []Result {
 		} else {
 			l.ok("BPF JIT", "on")
 		}
+	}
+	switch {
+	case f.MemoryFree == 0: // not readable, which the group of privileges reports
+	case f.MemoryFree < minMemory:
+		l.add(Warning, "memory", bytesText(f.MemoryFree)+" available",
+			"maps are allocated up front: about 50 MiB with the default limits", "free some, or lower the limits in the configuration")
+	default:
+		l.ok("memory", bytesText(f.MemoryFree)+" available")
 	}
 	for _, a := range f.Trial {
 		switch {
