@@ -26,8 +26,8 @@ func attach(p *pins, name string, prog *ebpf.Program, ifindex int, mode XDPMode)
 			return id != programID(prog), update(l, prog, id)
 		}
 		// Its interface is gone, and the number was given to another.
-		if err := os.Remove(path); err != nil {
-			return false, fmt.Errorf("remove the stale link of %s: %w", name, err)
+		if err := unlink(path); err != nil {
+			return false, err
 		}
 	}
 	if name == progXDP {
@@ -67,9 +67,25 @@ func update(l link.Link, prog *ebpf.Program, now ebpf.ProgramID) error {
 
 // detach removes a link. Its interface may be gone already.
 func detach(p *pins, name string, ifindex int) error {
-	err := os.Remove(p.dir("links", linkName(name, ifindex)))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the link of %s: %w", name, err)
+	return unlink(p.dir("links", linkName(name, ifindex)))
+}
+
+// unlink detaches explicitly: a link that only loses its last name is detached by the kernel some time later, and until
+// then the same program cannot be attached anew.
+func unlink(path string) error {
+	l, err := loadLink(path)
+	if errors.Is(err, errNotPinned) {
+		return nil
+	}
+	if err == nil {
+		err = l.Detach()
+		l.Close()
+	}
+	if rm := os.Remove(path); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
+		return fmt.Errorf("remove the link %s: %w", path, rm)
+	}
+	if err != nil && !gone(err) && !errors.Is(err, unix.ENOLINK) {
+		return fmt.Errorf("detach the link %s: %w", path, err)
 	}
 	return nil
 }

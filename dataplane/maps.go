@@ -24,7 +24,7 @@ func mapSpecs(specs []*ebpf.CollectionSpec, s Sizes) map[string]*ebpf.MapSpec {
 		"forwards": s.Forwards, "inverses": s.Forwards,
 		"flows": 2 * s.Flows, "peers": s.Peers, "tracks": s.Tracks, "frags": s.Frags,
 	}
-	all := map[string]*ebpf.MapSpec{mapOwners: ownersSpec()}
+	all := map[string]*ebpf.MapSpec{mapOwners: ownersSpec(), mapBuilds: buildsSpec()}
 	for _, spec := range specs {
 		for name, m := range spec.Maps {
 			if private(name) {
@@ -49,14 +49,12 @@ func mapSpecs(specs []*ebpf.CollectionSpec, s Sizes) map[string]*ebpf.MapSpec {
 // private reports whether a map belongs to one loading of a program: its constants, and room to work in.
 func private(name string) bool { return strings.HasPrefix(name, ".") || name == "scratch" }
 
-// ownersSpec is the one map that no program knows: slot -> the webspace's name. It makes slots survive a restart, and
+// ownersSpec is a map that no program knows: slot -> the webspace's name. It makes slots survive a restart, and
 // the other maps readable for who has only bpftool.
 func ownersSpec() *ebpf.MapSpec {
-	u32 := &btf.Int{Name: "unsigned int", Size: 4}
-	char := &btf.Int{Name: "char", Size: 1, Encoding: btf.Char}
 	return &ebpf.MapSpec{
 		Name: mapOwners, Type: ebpf.Hash, KeySize: 4, ValueSize: ownerMax + 1, MaxEntries: 1,
-		Key: u32, Value: &btf.Array{Index: u32, Type: char, Nelems: ownerMax + 1},
+		Key: &btf.Int{Name: "unsigned int", Size: 4}, Value: chars(ownerMax + 1),
 	}
 }
 

@@ -2,11 +2,9 @@ package dataplane
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -179,7 +177,7 @@ func (d *Dataplane) takeLinks(from int) error {
 		prog, ok := d.progs[program]
 		at, now := linked(l)
 		if !ok || at != ifindex {
-			return os.Remove(path)
+			return unlink(path)
 		}
 		if err := update(l, prog, now); err != nil {
 			return fmt.Errorf("program %s at interface %d: %w", program, ifindex, err)
@@ -202,8 +200,21 @@ func (d *Dataplane) takeLinks(from int) error {
 	return nil
 }
 
-func (d *Dataplane) pinPrograms(names []string) error {
+// pinPrograms pins the freshly loaded programs and notes their origin; the links run them already.
+func (d *Dataplane) pinPrograms(fresh map[string]string) error {
+	names, err := d.pins.list("progs")
+	if err != nil {
+		return fmt.Errorf("list the pinned programs: %w", err)
+	}
 	for _, name := range names {
+		if _, ok := d.progs[name]; !ok {
+			// Not needed any more, or of a build that knew others.
+			if err := os.Remove(d.pins.dir("progs", name)); err != nil {
+				return fmt.Errorf("remove the pinned program %s: %w", name, err)
+			}
+		}
+	}
+	for name, origin := range fresh {
 		again, err := d.progs[name].Clone()
 		if err != nil {
 			return err
@@ -213,9 +224,10 @@ func (d *Dataplane) pinPrograms(names []string) error {
 		if err != nil {
 			return fmt.Errorf("pin the program %s: %w", name, err)
 		}
-	}
-	if len(names) > 0 {
-		d.log.Info("programs were loaded", "names", names)
+		if err := record(d.maps[mapBuilds], name, origin, d.progs[name]); err != nil {
+			return err
+		}
+		d.log.Info("a program was loaded", "name", name, "fingerprint", origin)
 	}
 	return nil
 }
@@ -280,7 +292,7 @@ func (d *Dataplane) attachNode(u uplinks) error {
 		return err
 	}
 	for w := range want {
-		if _, err := attachPatiently(d.pins, w.program, d.progs[w.program], w.ifindex, d.cfg.XDP); err != nil {
+		if _, err := attach(d.pins, w.program, d.progs[w.program], w.ifindex, d.cfg.XDP); err != nil {
 			if w.program == progXDP {
 				err = fmt.Errorf("%w; the driver may not support it: set xdp to generic or off", err)
 			}
@@ -288,17 +300,6 @@ func (d *Dataplane) attachNode(u uplinks) error {
 		}
 	}
 	return nil
-}
-
-// attachPatiently waits for a link that was just removed: the kernel frees it a moment later, and XDP has one place.
-func attachPatiently(p *pins, name string, prog *ebpf.Program, ifindex int, mode XDPMode) (bool, error) {
-	for try := 0; ; try++ {
-		changed, err := attach(p, name, prog, ifindex, mode)
-		if !errors.Is(err, unix.EBUSY) || try == 20 {
-			return changed, err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }
 
 // xdpModeIs reports whether XDP runs at an interface in the configured mode.

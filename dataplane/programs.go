@@ -1,11 +1,9 @@
 package dataplane
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/cilium/ebpf"
 
@@ -44,27 +42,24 @@ func (p programs) close() {
 	}
 }
 
-// loadPrograms gives every program that is needed, bound to the given maps. One that is pinned and the same is kept as it is; the
-// names of the others are returned too, because their links must be updated and their pins replaced.
-func loadPrograms(p *pins, specs []*ebpf.CollectionSpec, maps map[string]*ebpf.Map, needed func(string) bool) (progs programs, fresh []string, err error) {
-	progs = programs{}
+// loadPrograms gives every program that is needed, bound to the given maps. One that is pinned and the same is kept as it
+// is; of the others fresh has the origin, because their links must be updated and their pins replaced.
+func loadPrograms(
+	p *pins, specs []*ebpf.CollectionSpec, maps map[string]*ebpf.Map, needed func(string) bool,
+) (progs programs, fresh map[string]string, err error) {
+	progs, fresh = programs{}, map[string]string{}
 	defer func() {
 		if err != nil {
 			progs.close()
 		}
 	}()
-	ours := map[ebpf.MapID]bool{}
-	for name, m := range maps {
-		info, err := m.Info()
-		if err != nil {
-			return progs, nil, fmt.Errorf("ask about map %s: %w", name, err)
-		}
-		id, _ := info.ID()
-		ours[id] = true
-	}
 	for _, spec := range specs {
 		spec = spec.Copy()
-		for name, ps := range spec.Programs {
+		origin, err := fingerprint(spec, maps)
+		if err != nil {
+			return progs, nil, err
+		}
+		for name := range spec.Programs {
 			if !needed(name) {
 				delete(spec.Programs, name)
 				continue
@@ -76,7 +71,7 @@ func loadPrograms(p *pins, specs []*ebpf.CollectionSpec, maps map[string]*ebpf.M
 			if err != nil {
 				return progs, nil, fmt.Errorf("open the pinned program %s: %w", name, err)
 			}
-			if same(old, ps, rodata(spec), ours) {
+			if recorded(maps[mapBuilds], name, old) == origin {
 				progs[name] = old
 				delete(spec.Programs, name)
 				continue
@@ -92,7 +87,7 @@ func loadPrograms(p *pins, specs []*ebpf.CollectionSpec, maps map[string]*ebpf.M
 		}
 		for name := range spec.Programs {
 			progs[name] = coll.DetachProgram(name)
-			fresh = append(fresh, name)
+			fresh[name] = origin
 		}
 		coll.Close()
 	}
@@ -119,56 +114,4 @@ func within(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) map[string]*eb
 		}
 	}
 	return sub
-}
-
-// rodata is what an object's constants will be once loaded.
-func rodata(spec *ebpf.CollectionSpec) []byte {
-	for name, m := range spec.Maps {
-		if strings.HasSuffix(name, ".rodata") && len(m.Contents) == 1 {
-			b, _ := m.Contents[0].Value.([]byte)
-			return b
-		}
-	}
-	return nil
-}
-
-// same reports whether a loaded program is what spec would become: the same instructions (the kernel's tag), the same
-// constants, and no map but ours. When in doubt it says no, and the program is loaded anew, which interrupts nothing.
-func same(prog *ebpf.Program, spec *ebpf.ProgramSpec, constants []byte, ours map[ebpf.MapID]bool) bool {
-	info, err := prog.Info()
-	if err != nil || spec.Compatible(info) != nil {
-		return false
-	}
-	ids, ok := info.MapIDs()
-	if !ok {
-		return false
-	}
-	for _, id := range ids {
-		if ours[id] {
-			continue
-		}
-		m, err := ebpf.NewMapFromID(id)
-		if err != nil {
-			return false
-		}
-		equal := holds(m, constants)
-		m.Close()
-		if !equal {
-			return false
-		}
-	}
-	return true
-}
-
-// holds reports whether a map is a frozen one with just these bytes, or one without anything that matters.
-func holds(m *ebpf.Map, content []byte) bool {
-	info, err := m.Info()
-	if err == nil && private(info.Name) && m.Type() == ebpf.PerCPUArray {
-		return true // room to work in, nothing that lasts
-	}
-	if err != nil || !info.Frozen() || m.Type() != ebpf.Array || int(m.ValueSize()) != len(content) {
-		return false
-	}
-	b, err := m.LookupBytes(uint32(0))
-	return err == nil && bytes.Equal(b, content)
 }

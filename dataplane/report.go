@@ -128,10 +128,10 @@ func (d *Dataplane) programStatus(names map[int]string) ([]ProgramStatus, error)
 		version string
 	}
 	idents := map[ebpf.ProgramID]ident{}
-	for _, p := range d.progs {
+	for name, p := range d.progs {
 		if info, err := p.Info(); err == nil {
 			id, _ := info.ID()
-			version := fmt.Sprintf("layout %d", d.pins.layout)
+			_, version := readBuild(d.maps[mapBuilds], name, id)
 			idents[id] = ident{info.Tag, version}
 		}
 	}

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -50,7 +51,6 @@ func (d *Dataplane) follow(ctx context.Context, in <-chan news) error {
 			due = time.After(settle)
 		}
 	}
-	later(news{routes: true, uplinks: true}) // what happened before the watch began
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,8 +127,11 @@ func (d *Dataplane) writePeers(some map[bpf.TcAddr]bpf.TcPeer) error {
 // react looks again at routes, links and the MTU.
 func (d *Dataplane) react(ctx context.Context, n news) {
 	d.locked(func() error {
+		if n.lost {
+			return errors.Join(d.reviewMTU(), d.heal(ctx))
+		}
 		failed := func(subject string, err error) { d.log.Warn("next hop", "subject", subject, "err", err) }
-		if n.uplinks || n.lost || d.concerns(n.links) {
+		if d.concerns(n.links) {
 			u, err := findUplinks(d.nl, &d.cfg)
 			if err != nil {
 				return err // it is gone; its return is news again

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -107,10 +106,15 @@ func removePins(p *pins) error {
 	for _, n := range layouts {
 		at := p.at(n)
 		// Links first: without them no program runs any more.
+		names, err := at.list("links")
+		errs = append(errs, err)
+		for _, name := range names {
+			errs = append(errs, unlink(at.dir("links", name)))
+		}
 		for _, sub := range []string{"links", "progs", "maps"} {
 			errs = append(errs, os.RemoveAll(at.dir(sub)))
 		}
-		errs = append(errs, os.RemoveAll(at.root+"/v"+strconv.Itoa(n)))
+		errs = append(errs, os.RemoveAll(at.dir()))
 	}
 	if err := os.Remove(p.root); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
 		errs = append(errs, err)

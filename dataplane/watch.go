@@ -17,7 +17,6 @@ import (
 type news struct {
 	neighbours []neighNews
 	routes     bool // routes or addresses
-	uplinks    bool // look at underlay and uplink, whatever is said of links
 	links      map[int]linkNews
 	lost       bool // messages were lost: look at everything
 }
@@ -35,7 +34,6 @@ type linkNews struct {
 
 func (n *news) merge(m news) {
 	n.routes = n.routes || m.routes
-	n.uplinks = n.uplinks || m.uplinks
 	n.lost = n.lost || m.lost
 	for i, l := range m.links {
 		n.link(i, l)
@@ -50,7 +48,7 @@ func (n *news) link(index int, l linkNews) {
 }
 
 func (n *news) empty() bool {
-	return len(n.neighbours) == 0 && len(n.links) == 0 && !n.routes && !n.lost && !n.uplinks
+	return len(n.neighbours) == 0 && len(n.links) == 0 && !n.routes && !n.lost
 }
 
 // receiveBuffer holds the news of some thousand containers that start at once.
@@ -65,7 +63,6 @@ func watch(ctx context.Context, log *slog.Logger, out chan<- news) error {
 			case <-ctx.Done():
 			case <-time.After(time.Second):
 			}
-			tell(ctx, out, news{lost: true})
 		}
 	}
 	return nil
@@ -91,6 +88,7 @@ func listen(ctx context.Context, out chan<- news) error {
 	}()
 	// Without CAP_NET_ADMIN the limit of the system holds; lost messages are noticed all the same.
 	_ = s.SetReceiveBufferSize(receiveBuffer, true)
+	tell(ctx, out, news{lost: true}) // what happened before anybody listened
 	for {
 		msgs, from, err := s.Receive()
 		switch {
