@@ -122,6 +122,9 @@ func (c *Cell) open() error {
 	return c.Net.LinkSetUp(lo)
 }
 
+// Pid of the cell's process.
+func (c *Cell) Pid() int { return c.cmd.Process.Pid }
+
 // Clock of the cell's work.
 func (c *Cell) Clock() measure.Clock {
 	if c.cpus.Main == c.cpus.Rest {

@@ -43,13 +43,11 @@ func (s *Set) Ops() map[string]cell.Handler {
 		"tcp.connect": cell.Op(s.tcpConnect),
 		"rr.serve":    cell.Op(s.rrServe),
 		"rr.run":      cell.Op(s.rrRun),
-		"bulk.recv":   cell.Op(s.bulkRecv),
-		"bulk.send":   cell.Op(s.bulkSend),
+		"rr":          cell.Op(s.rrBoth),
+		"bulk":        cell.Op(s.bulk),
 		"udp.open":    cell.Op(s.udpOpen),
-		"udp.recv":    cell.Op(s.udpRecv),
-		"udp.send":    cell.Op(s.udpSend),
-		"storm.serve": cell.Op(s.stormServe),
-		"storm.run":   cell.Op(s.stormRun),
+		"udp":         cell.Op(s.udp),
+		"storm":       cell.Op(s.storm),
 		"proxy.start": cell.Op(startProxy),
 		"spray.open":  cell.Op(s.sprayOpen),
 		"spray.run":   cell.Op(s.sprayRun),
@@ -63,6 +61,33 @@ func (s *Set) Ops() map[string]cell.Handler {
 // Named names a socket.
 type Named struct {
 	Name string `json:"name"`
+}
+
+// socket makes a socket in the network namespace of another process, or in the cell's own when that is 0. Both ends
+// of a path are then served by one thread.
+func socket(pid, kind int) (fd int, err error) {
+	if pid == 0 {
+		return unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+	}
+	own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(own)
+	other, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(other)
+	if err := unix.Setns(other, unix.CLONE_NEWNET); err != nil {
+		return 0, fmt.Errorf("enter the namespace of process %d: %w", pid, err)
+	}
+	defer func() {
+		if e := unix.Setns(own, unix.CLONE_NEWNET); e != nil {
+			err = errors.Join(err, fmt.Errorf("return to the cell's own namespace: %w", e))
+		}
+	}()
+	return unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
 }
 
 func (s *Set) close(a Named) (None, error) {
@@ -105,16 +130,25 @@ func limits(fd int) error {
 // raw makes a system call without telling Go's scheduler: the thread keeps its processor while it blocks, and nobody
 // is woken to take it over. The time limits of limits bound it.
 func raw(trap, a, b, c, d uintptr) (int, error) {
+	n, ready, err := try(trap, a, b, c, d)
+	if err == nil && !ready {
+		err = fmt.Errorf("nothing came for %d s", patience)
+	}
+	return n, err
+}
+
+// try is raw for sockets that may not be ready.
+func try(trap, a, b, c, d uintptr) (n int, ready bool, err error) {
 	for {
 		n, _, e := unix.RawSyscall6(trap, a, b, c, d, 0, 0)
 		switch e {
 		case 0:
-			return int(n), nil
+			return int(n), true, nil
 		case unix.EINTR:
 		case unix.EAGAIN:
-			return 0, fmt.Errorf("nothing came for %d s", patience)
+			return 0, false, nil
 		default:
-			return 0, syscall.Errno(e)
+			return 0, false, syscall.Errno(e)
 		}
 	}
 }

@@ -14,10 +14,11 @@ import (
 type Listen struct {
 	Name string         `json:"name"`
 	Addr netip.AddrPort `json:"addr"`
+	Pid  int            `json:"pid"` // in whose namespace; 0: the cell's own
 }
 
 func (s *Set) tcpListen(a Listen) (None, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(a.Pid, unix.SOCK_STREAM)
 	if err != nil {
 		return None{}, err
 	}
@@ -91,9 +92,10 @@ func (s *Set) tcpConnect(a Connect) (None, error) {
 	}
 }
 
-// Work is a number of operations on a socket; Size is bytes of each message.
+// Work is a number of operations on a socket, or on both ends of a path; Size is bytes of each message.
 type Work struct {
 	Name string `json:"name"`
+	Peer string `json:"peer"` // the socket at the other end, when one thread serves both
 	N    int    `json:"n"`
 	Size int    `json:"size"`
 }
@@ -147,52 +149,6 @@ func (s *Set) rr(a Work, one func(int, []byte) error) (Done, error) {
 		if err := one(fd, b); err != nil {
 			return Done{}, fmt.Errorf("exchange %d of %d: %w", i, a.N, err)
 		}
-	}
-	return Done{Wall: time.Since(start)}, nil
-}
-
-// bulkRecv reads N messages of Size bytes, and answers one byte at the end so that the sender knows when all arrived.
-func (s *Set) bulkRecv(a Work) (Done, error) {
-	fd, err := s.fd(a.Name)
-	if err != nil {
-		return Done{}, err
-	}
-	b := make([]byte, a.Size)
-	start := time.Now()
-	for left := a.N * a.Size; left > 0; {
-		n, err := rawRecv(fd, b[:min(left, len(b))], 0)
-		if err != nil {
-			return Done{}, fmt.Errorf("%d bytes before the end: %w", left, err)
-		}
-		if n == 0 {
-			return Done{}, io.ErrUnexpectedEOF
-		}
-		left -= n
-	}
-	if _, err := rawSend(fd, b[:1]); err != nil {
-		return Done{}, err
-	}
-	return Done{Wall: time.Since(start)}, nil
-}
-
-func (s *Set) bulkSend(a Work) (Done, error) {
-	fd, err := s.fd(a.Name)
-	if err != nil {
-		return Done{}, err
-	}
-	b := make([]byte, a.Size)
-	start := time.Now()
-	for range a.N {
-		for off := 0; off < len(b); {
-			n, err := rawSend(fd, b[off:])
-			if err != nil {
-				return Done{}, err
-			}
-			off += n
-		}
-	}
-	if err := full(fd, b[:1]); err != nil {
-		return Done{}, err
 	}
 	return Done{Wall: time.Since(start)}, nil
 }

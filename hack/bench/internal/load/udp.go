@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// window is how many datagrams are on their way before the receiver gives credit for the next ones. It keeps the
-// work fixed: nothing is lost, and the credit costs one packet in 64.
+// window is how many datagrams are sent before they are received. Socket buffers hold them all: nothing is lost.
 const window = 64
 
-// UDP opens a connected UDP socket.
+// UDP opens a UDP socket.
 type UDP struct {
 	Name   string         `json:"name"`
 	Local  netip.AddrPort `json:"local"`
-	Remote netip.AddrPort `json:"remote"` // invalid: connect to whoever sends first
+	Remote netip.AddrPort `json:"remote"` // invalid: from anybody
+	Pid    int            `json:"pid"`    // in whose namespace; 0: the cell's own
 }
 
 func (s *Set) udpOpen(a UDP) (None, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(a.Pid, unix.SOCK_DGRAM)
 	if err != nil {
 		return None{}, err
 	}
@@ -72,53 +72,25 @@ func (b *batch) do(trap uintptr, fd, n int) error {
 	return nil
 }
 
-// udpRecv takes N datagrams and gives credit after each window.
-func (s *Set) udpRecv(a Work) (Done, error) {
-	fd, err := s.fd(a.Name)
+// udp sends N datagrams from one end and receives them at the other, a window at a time.
+func (s *Set) udp(a Work) (Done, error) {
+	from, err := s.fd(a.Name)
 	if err != nil {
 		return Done{}, err
 	}
-	b := newBatch(window, a.Size)
-	// The first datagram says whom to answer (through a forward or NAT its address is not known beforehand).
-	if _, err := unix.Getpeername(fd); err != nil {
-		_, from, err := unix.Recvfrom(fd, b.data, unix.MSG_PEEK)
-		if err != nil {
-			return Done{}, fmt.Errorf("first datagram: %w", err)
-		}
-		if err := unix.Connect(fd, from); err != nil {
-			return Done{}, err
-		}
-	}
-	start := time.Now()
-	for got := 0; got < a.N; {
-		n := min(window, a.N-got)
-		if err := b.do(unix.SYS_RECVMMSG, fd, n); err != nil {
-			return Done{}, fmt.Errorf("datagram %d of %d: %w", got, a.N, err)
-		}
-		got += n
-		if _, err := rawSend(fd, b.data[:1]); err != nil {
-			return Done{}, err
-		}
-	}
-	return Done{Wall: time.Since(start)}, nil
-}
-
-// udpSend sends N datagrams, a window at a time.
-func (s *Set) udpSend(a Work) (Done, error) {
-	fd, err := s.fd(a.Name)
+	to, err := s.fd(a.Peer)
 	if err != nil {
 		return Done{}, err
 	}
-	b := newBatch(window, a.Size)
-	credit := make([]byte, 1)
+	out, in := newBatch(window, a.Size), newBatch(window, a.Size)
 	start := time.Now()
 	for sent := 0; sent < a.N; {
 		n := min(window, a.N-sent)
-		if err := b.do(unix.SYS_SENDMMSG, fd, n); err != nil {
+		if err := out.do(unix.SYS_SENDMMSG, from, n); err != nil {
 			return Done{}, err
 		}
-		if _, err := rawRecv(fd, credit, 0); err != nil {
-			return Done{}, fmt.Errorf("credit after %d of %d: %w", sent+n, a.N, err)
+		if err := in.do(unix.SYS_RECVMMSG, to, n); err != nil {
+			return Done{}, fmt.Errorf("datagrams %d to %d of %d: %w", sent, sent+n, a.N, err)
 		}
 		sent += n
 	}
