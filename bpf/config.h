@@ -38,6 +38,8 @@ const volatile __u16 uplink_mtu = 1500;
 /* Token buckets: packets per second, and how many may come at once. */
 const volatile __u32 flood_rate = 200;
 const volatile __u32 flood_burst = 400;
+const volatile __u32 unknown_rate = 20000;
+const volatile __u32 unknown_burst = 20000;
 const volatile __u32 error_rate = 50;
 const volatile __u32 error_burst = 100;
 const volatile __u32 sample_rate = 100;

@@ -14,8 +14,7 @@
  */
 #pragma once
 
-#include "nat.h"
-#include "forward.h"
+#include "icmp_translate.h"
 
 /* Do answers to this local endpoint have to be looked up? */
 static __always_inline bool has_hairpins(__u32 slot)
@@ -35,6 +34,38 @@ static __always_inline void rewrite_flow(const struct pkt *p, const struct flow 
 	r->dport = f->other.sport;
 }
 
+/* An ICMP error of the target about what the opener sent: it quotes the target, and the opener knows the external side only. */
+static __noinline int hairpin_error(CTX *ctx, struct pkt *p)
+{
+	struct scratch *room = get_scratch();
+	struct rewrite r;
+	struct flow *f;
+	struct quote *q;
+	struct truth x;
+	struct tuple t;
+	int v;
+
+	if (IS_XDP || !room) /* tunnel_frame left it to tcx */
+		return 0;
+	q = &room->quote;
+	if (parse_quote(ctx, p, q) || get_v4(&q->t.src) != p->daddr || get_v4(&q->t.dst) != p->saddr)
+		return 0;
+	reverse(&q->t, &t);
+	f = bpf_map_lookup_elem(&flows, &t);
+	if (!f || f->kind != FLOW_HAIRPIN_BACK)
+		return 0;
+	x.ip = get_v4(&f->other.dst);
+	x.port = f->other.dport;
+	v = rewrite_quote(ctx, p, q, &x, 0);
+	if (v)
+		return v;
+	rewrite_none(p, &r);
+	r.saddr = x.ip;
+	copy_mac(r.smac.mac, gateway_mac.mac);
+	r.hops = p->ttl > 1;
+	return rewrite(ctx, p, &r);
+}
+
 /* Undoes the hairpin on an answer that is about to be delivered on this node. The frame begins at 0. */
 static __noinline int hairpin_undo(CTX *ctx, struct pkt *p)
 {
@@ -42,6 +73,8 @@ static __noinline int hairpin_undo(CTX *ctx, struct pkt *p)
 	struct rewrite r;
 	struct flow *f;
 
+	if (is_icmp_error(p))
+		return hairpin_error(ctx, p);
 	if (follows(p) && frag_ports(p))
 		return 0;
 	tuple_of(p, &t);

@@ -119,6 +119,8 @@ static __noinline int icmp_in(CTX *ctx, struct pkt *p)
 	} else {
 		return PASS;
 	}
+	if (never_outside(p->saddr))
+		return -REASON_MARTIAN;
 	set_v4(&to, x.ip);
 	ep = bpf_map_lookup_elem(&endpoints, &to);
 	if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))

@@ -4,7 +4,6 @@
 
 #include "guard.h"
 #include "hairpin.h"
-#include "icmp_translate.h"
 
 /* Turns an ARP request for the gateway or a known endpoint into its answer. PASS when it is neither. */
 static __noinline int arp_answer(CTX *ctx, const struct pkt *p)
@@ -83,7 +82,9 @@ static __always_inline int to_bridge(struct pkt *p, const struct port *port)
 				return -REASON_INFRASTRUCTURE;
 		}
 	}
-	return take_token(p->slot, BUCKET_FLOOD, flood_rate, flood_burst) ? PASS : -REASON_FLOOD_RATE;
+	if (multicast)
+		return take_token(p->slot, BUCKET_FLOOD, flood_rate, flood_burst) ? PASS : -REASON_FLOOD_RATE;
+	return take_token(p->slot, BUCKET_UNKNOWN, unknown_rate, unknown_burst) ? PASS : -REASON_FLOOD_RATE;
 }
 
 /* A unicast frame to an endpoint that is known by its MAC, from a port of this node. */

@@ -27,10 +27,11 @@ type TcBucket struct {
 type TcBucketKind uint32
 
 const (
-	TcBucketKindBUCKET_FLOOD  TcBucketKind = 0
-	TcBucketKindBUCKET_ERROR  TcBucketKind = 1
-	TcBucketKindBUCKET_SAMPLE TcBucketKind = 2
-	TcBucketKindBUCKETS       TcBucketKind = 4
+	TcBucketKindBUCKET_FLOOD   TcBucketKind = 0
+	TcBucketKindBUCKET_ERROR   TcBucketKind = 1
+	TcBucketKindBUCKET_SAMPLE  TcBucketKind = 2
+	TcBucketKindBUCKET_UNKNOWN TcBucketKind = 3
+	TcBucketKindBUCKETS        TcBucketKind = 4
 )
 
 type TcCounters struct {
@@ -394,6 +395,8 @@ const (
 	TcVarSampleBurst         = "sample_burst"
 	TcVarSampleRate          = "sample_rate"
 	TcVarTunnelPort          = "tunnel_port"
+	TcVarUnknownBurst        = "unknown_burst"
+	TcVarUnknownRate         = "unknown_rate"
 	TcVarUplinkMtu           = "uplink_mtu"
 	TcVarVni                 = "vni"
 	TcVarVtep                = "vtep"
@@ -505,6 +508,8 @@ type TcVariableSpecs struct {
 	SampleBurst         *ebpf.VariableSpec `ebpf:"sample_burst"`
 	SampleRate          *ebpf.VariableSpec `ebpf:"sample_rate"`
 	TunnelPort          *ebpf.VariableSpec `ebpf:"tunnel_port"`
+	UnknownBurst        *ebpf.VariableSpec `ebpf:"unknown_burst"`
+	UnknownRate         *ebpf.VariableSpec `ebpf:"unknown_rate"`
 	UplinkMtu           *ebpf.VariableSpec `ebpf:"uplink_mtu"`
 	Vni                 *ebpf.VariableSpec `ebpf:"vni"`
 	Vtep                *ebpf.VariableSpec `ebpf:"vtep"`
@@ -608,6 +613,8 @@ type TcVariables struct {
 	SampleBurst         *ebpf.Variable `ebpf:"sample_burst"`
 	SampleRate          *ebpf.Variable `ebpf:"sample_rate"`
 	TunnelPort          *ebpf.Variable `ebpf:"tunnel_port"`
+	UnknownBurst        *ebpf.Variable `ebpf:"unknown_burst"`
+	UnknownRate         *ebpf.Variable `ebpf:"unknown_rate"`
 	UplinkMtu           *ebpf.Variable `ebpf:"uplink_mtu"`
 	Vni                 *ebpf.Variable `ebpf:"vni"`
 	Vtep                *ebpf.Variable `ebpf:"vtep"`

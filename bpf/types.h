@@ -258,9 +258,10 @@ enum hook {
 
 /* buckets[slot * BUCKETS + kind]: token buckets. Slot 0 is the node's own. */
 enum bucket_kind {
-	BUCKET_FLOOD = 0,  /* frames handed to the bridge to be flooded */
+	BUCKET_FLOOD = 0,  /* broadcast and multicast frames handed to the bridge */
 	BUCKET_ERROR = 1,  /* ICMP errors made */
 	BUCKET_SAMPLE = 2, /* drop samples; slot 0's is shared by all */
+	BUCKET_UNKNOWN = 3, /* unicast frames to MACs that only the bridge may know (behind a plain VXLAN peer) */
 	BUCKETS = 4,
 };
 

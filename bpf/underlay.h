@@ -63,7 +63,7 @@ static __always_inline int tunnel_frame(CTX *ctx, struct pkt *p, const struct ad
 	if (!ep || !ep->ifindex || ep->flags & ENDPOINT_NODE || p->type != ETH_P_IP || parse_ip(ctx, p))
 		return PASS;
 	/* Larger than a frame: a superframe that generic XDP was given, whose metadata it cannot mend. */
-	if (IS_XDP && (p->proto == IPPROTO_TCP || p->len > lan_mtu + ETHER_SIZE))
+	if (IS_XDP && (p->proto == IPPROTO_TCP || is_icmp_error(p) || p->len > lan_mtu + ETHER_SIZE))
 		return PASS;
 	ifindex = ep->ifindex;
 	slot = ep->slot;

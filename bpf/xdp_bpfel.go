@@ -66,6 +66,8 @@ const (
 	XdpVarSampleBurst         = "sample_burst"
 	XdpVarSampleRate          = "sample_rate"
 	XdpVarTunnelPort          = "tunnel_port"
+	XdpVarUnknownBurst        = "unknown_burst"
+	XdpVarUnknownRate         = "unknown_rate"
 	XdpVarUplinkMtu           = "uplink_mtu"
 	XdpVarVni                 = "vni"
 	XdpVarVtep                = "vtep"
@@ -175,6 +177,8 @@ type XdpVariableSpecs struct {
 	SampleBurst         *ebpf.VariableSpec `ebpf:"sample_burst"`
 	SampleRate          *ebpf.VariableSpec `ebpf:"sample_rate"`
 	TunnelPort          *ebpf.VariableSpec `ebpf:"tunnel_port"`
+	UnknownBurst        *ebpf.VariableSpec `ebpf:"unknown_burst"`
+	UnknownRate         *ebpf.VariableSpec `ebpf:"unknown_rate"`
 	UplinkMtu           *ebpf.VariableSpec `ebpf:"uplink_mtu"`
 	Vni                 *ebpf.VariableSpec `ebpf:"vni"`
 	Vtep                *ebpf.VariableSpec `ebpf:"vtep"`
@@ -278,6 +282,8 @@ type XdpVariables struct {
 	SampleBurst         *ebpf.Variable `ebpf:"sample_burst"`
 	SampleRate          *ebpf.Variable `ebpf:"sample_rate"`
 	TunnelPort          *ebpf.Variable `ebpf:"tunnel_port"`
+	UnknownBurst        *ebpf.Variable `ebpf:"unknown_burst"`
+	UnknownRate         *ebpf.Variable `ebpf:"unknown_rate"`
 	UplinkMtu           *ebpf.Variable `ebpf:"uplink_mtu"`
 	Vni                 *ebpf.Variable `ebpf:"vni"`
 	Vtep                *ebpf.Variable `ebpf:"vtep"`
