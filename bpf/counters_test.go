@@ -81,7 +81,10 @@ func TestFlood(t *testing.T) {
 
 // TestSamples: a dropped frame leaves a sample that says what, where and why.
 func TestSamples(t *testing.T) {
-	w := open(t, Fixture(), nil)
+	w := world(t)
+	if err := w.Reset(); err != nil {
+		t.Fatal(err)
+	}
 	frame := Ether(w.WS1.MAC, w.WS2.MAC).IPv4(w.WS2.IP, w.WS2.IP).UDP(1, 2).Fill(200).Bytes()
 	if _, err := w.Run("port", w.WS1.Name, frame, 0); err != nil {
 		t.Fatal(err)

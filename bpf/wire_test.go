@@ -3,33 +3,61 @@ package bpf_test
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	. "github.com/lanyard-project/lanyard/bpf/packettest"
 )
 
-// wired gives a world whose programs are attached, and taps at the far ends.
-func wired(t *testing.T, n Net) (w *World, taps map[string]*Tap) {
-	t.Helper()
-	w = open(t, n, nil)
-	taps = map[string]*Tap{}
+// wires is one world whose programs are attached, with taps at the far ends, for all tests of this file.
+var wires = sync.OnceValues(func() (*wiring, error) {
+	w, err := load(Fixture(), nil)
+	if err != nil {
+		return nil, err
+	}
+	wi := &wiring{w, map[string]*Tap{}}
 	for _, d := range []string{w.WS1.Name, w.WS2.Name, underlay} {
 		program := "port"
 		if d == underlay {
 			program = "underlay"
 		}
 		if err := w.Attach(program, d); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		tap, err := w.Tap(d)
-		if err != nil {
-			t.Fatal(err)
+		if wi.taps[d], err = w.Tap(d); err != nil {
+			return nil, err
 		}
-		t.Cleanup(tap.Close)
-		taps[d] = tap
 	}
-	return w, taps
+	return wi, w.Plain(underlay)
+})
+
+type wiring struct {
+	w    *World
+	taps map[string]*Tap
+}
+
+func wired(t *testing.T) (*World, map[string]*Tap) {
+	t.Helper()
+	wi, err := wires()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wi.w.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tap := range wi.taps { // what an earlier test left
+		for {
+			frame, _, err := tap.Receive(time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if frame == nil {
+				break
+			}
+		}
+	}
+	return wi.w, wi.taps
 }
 
 func send(t *testing.T, tap *Tap, frame []byte, o Offload) {
@@ -63,7 +91,7 @@ func silent(t *testing.T, taps map[string]*Tap) {
 
 // TestWireVLAN: the kernel takes a tag out of the frame before the program sees it, so the guard must look beside it.
 func TestWireVLAN(t *testing.T) {
-	w, taps := wired(t, Fixture())
+	w, taps := wired(t)
 	whole := Ether(w.WS1.MAC, w.WS2.MAC).VLAN(7).IPv4(w.WS1.IP, w.WS2.IP).UDP(1, 2).Text("x").Bytes()
 	for name, frame := range map[string][]byte{
 		"802.1Q":      whole,
@@ -89,7 +117,7 @@ func TestWireVLAN(t *testing.T) {
 
 // TestWireUnderlayVLAN: a frame of another VLAN on the underlay's wire is nobody's here, whatever is in it.
 func TestWireUnderlayVLAN(t *testing.T) {
-	w, taps := wired(t, Fixture())
+	w, taps := wired(t)
 	tag := func(frame []byte) []byte {
 		out := append([]byte(nil), frame[:12]...)
 		return append(append(out, 0x81, 0, 0, 100), frame[12:]...)
@@ -103,7 +131,7 @@ func TestWireUnderlayVLAN(t *testing.T) {
 
 // TestWireShort: frames cut before a test run would take them.
 func TestWireShort(t *testing.T) {
-	w, taps := wired(t, Fixture())
+	w, taps := wired(t)
 	v4 := Ether(w.WS1.MAC, w.WS2.MAC).IPv4(w.WS1.IP, w.WS2.IP).UDP(1, 2).Bytes()
 	v6 := Ether(w.WS1.MAC, MAC("33:33:00:00:00:01")).IPv6(IP("fe80::1"), IP("ff02::1"), 58).ICMPv6(134, make([]byte, 12)).Bytes()
 	for _, whole := range [][]byte{v4, v6} {
@@ -130,7 +158,7 @@ func TestWireShort(t *testing.T) {
 
 // TestWirePaths sends one frame along each path, and looks where it ends.
 func TestWirePaths(t *testing.T) {
-	w, taps := wired(t, Fixture())
+	w, taps := wired(t)
 	for _, c := range []struct {
 		name, from, to string
 		in, out        []byte
@@ -177,10 +205,7 @@ func TestWirePaths(t *testing.T) {
 // TestWireSuperframes: a TCP superframe with an unfinished checksum goes in, as any local sender makes them; what
 // reaches the wire must be ordinary frames with right checksums, none of them too large, nothing lost.
 func TestWireSuperframes(t *testing.T) {
-	w, taps := wired(t, Fixture())
-	if err := w.Plain(underlay); err != nil {
-		t.Fatal(err)
-	}
+	w, taps := wired(t)
 	const segment, payload = 1390, 20000
 	data := func(src, dst Host, f *Frame) []byte { return Partial(f.TCP(40000, 9, "PA", 0).Fill(payload).Bytes()) }
 	whole := Ether(w.WS1.MAC, w.WS1.MAC).IPv4(w.WS1.IP, w.WS1.IP).TCP(1, 2, "A", 0).Fill(payload).Bytes()[AtL4+20:]

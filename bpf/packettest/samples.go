@@ -2,7 +2,9 @@ package packettest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/cilium/ebpf/btf"
@@ -24,17 +26,27 @@ func (s Sample) Equal(o Sample) bool {
 	return s.Ifindex == o.Ifindex && s.Slot == o.Slot && s.Reason == o.Reason && s.Len == o.Len && s.Hook == o.Hook && bytes.Equal(s.Data, o.Data)
 }
 
-// Sample reads the next sample; there must be one already.
+// Sample reads the newest sample; there must be one already.
 func (w *World) Sample() (Sample, error) {
 	r, err := ringbuf.NewReader(w.Tables["drop_samples"].Map)
 	if err != nil {
 		return Sample{}, err
 	}
 	defer r.Close()
-	r.SetDeadline(time.Now().Add(time.Second))
-	record, err := r.Read()
-	if err != nil {
-		return Sample{}, fmt.Errorf("no sample: %w", err)
+	r.SetDeadline(time.Now().Add(-time.Second)) // take what there is
+	var record ringbuf.Record
+	for {
+		next, err := r.Read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return Sample{}, err
+		}
+		record = next
+	}
+	if record.RawSample == nil {
+		return Sample{}, errors.New("there is no sample")
 	}
 	var t *btf.Struct
 	if err := w.types.TypeByName("drop_sample", &t); err != nil {
