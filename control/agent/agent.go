@@ -102,6 +102,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // follow keeps the view of the whole cluster fresh.
 func (a *Agent) follow(ctx context.Context) {
+	said := "" // an absence of hours is one line in the log, not one every ten seconds
 	for ctx.Err() == nil {
 		a.mu.Lock()
 		k, waiting := a.known, a.waiting
@@ -120,9 +121,15 @@ func (a *Agent) follow(ctx context.Context) {
 		a.read = append(a.read, waiting...)
 		a.mu.Unlock()
 		hint(a.local)
-		if err == nil {
+		switch {
+		case err == nil:
+			if said != "" {
+				a.log.Info("the cluster can be read again")
+			}
+			said = ""
 			a.write(ctx, k)
-		} else if ctx.Err() == nil {
+		case ctx.Err() == nil && err.Error() != said:
+			said = err.Error()
 			a.log.Warn("the cluster cannot be read; what was last known stays in force", "err", err)
 		}
 		if !pause(ctx, a.cluster, a.c.Resync) {

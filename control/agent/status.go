@@ -135,13 +135,13 @@ func (a *Agent) report(began time.Time, want Desired, applied *dataplane.Changes
 	defer a.mu.Unlock()
 	s := &a.status
 	s.Runs++
-	s.Err = err
-	if err != nil {
+	if err != nil && !errors.Is(err, errNotYet) { // waiting for the first answer is not a failure
 		s.Failures++
-		if !errors.Is(err, errNotYet) {
+		if s.Err == nil || s.Err.Error() != err.Error() {
 			a.log.Warn("the dataplane does not follow LXD", "err", err)
 		}
 	}
+	s.Err = err
 	if applied != nil {
 		s.LastSync = time.Now()
 		s.Duration = time.Since(began)
