@@ -102,6 +102,7 @@ func newLink(t *testing.T, config Config) *link {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.config.Lease = 20 * time.Second // renewed within the patience of a test; New allows a minute at least
 	l.server = s
 	l.reserve(alice.IP)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -223,13 +224,6 @@ func (l *link) bound(ip netip.Addr) {
 	})
 }
 
-// quick is a configuration whose leases are renewed within the patience of a test; only tests may have such.
-func quick() Config {
-	c := testConfig()
-	c.Lease = time.Minute
-	return c
-}
-
 // clients are the four DHCP clients of the acceptance list. Each runs in the foreground; renew makes it renew at once
 // where it knows a way.
 var clients = []struct {
@@ -281,34 +275,34 @@ func TestRealClients(t *testing.T) {
 				t.Fatalf("%v: install busybox-static isc-dhcp-client dhcpcd-base systemd", err)
 			}
 			t.Parallel()
-			l := newLink(t, quick())
+			l := newLink(t, testConfig())
 			l.start(c.script)
 			l.bound(alice.IP)
 			requests := l.server.Stats().Received["request"]
 			if requests == 0 {
 				t.Fatal("bound without a request")
 			}
+			l.renewsAfter(30 * time.Second) // by itself, at half of the lease
 			if c.renew != nil {
-				l.renewsInto(netip.MustParseAddr("172.24.9.9"), func() { c.renew(l) })
-				return
+				l.movesTo(netip.MustParseAddr("172.24.9.9"), func() { c.renew(l) })
 			}
-			// The others renew by themselves at half of the lease.
-			l.renewsAfter(50 * time.Second)
 		})
 	}
 }
 
-// renewsInto changes the reservation while a client holds its lease: its next renewal is refused, and it starts over.
-func (l *link) renewsInto(ip netip.Addr, renew func()) {
+// movesTo changes the reservation while a client holds its lease: its next renewal is refused, and it starts over.
+func (l *link) movesTo(ip netip.Addr, renew func()) {
 	l.t.Helper()
-	before := l.server.Stats()
-	renew()
-	l.eventually("a renewal is acknowledged", func() bool { return l.server.Stats().Sent["ack"] > before.Sent["ack"] })
 	l.reserve(ip)
-	time.Sleep(time.Second)
-	renew()
-	l.eventually("a renewal of a changed address is refused", func() bool { return l.server.Stats().Sent["nak"] > before.Sent["nak"] })
-	l.bound(ip)
+	for range 5 { // a client that is signalled in the middle of something does something else
+		renew()
+		for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			if strings.Contains(l.run("ip", "-4", "addr", "show", "eth0"), ip.String()+"/16") {
+				return
+			}
+		}
+	}
+	l.t.Fatalf("the client keeps an address that is no longer its own: %+v", l.server.Stats())
 }
 
 func (l *link) renewsAfter(limit time.Duration) {
