@@ -67,10 +67,13 @@ func connectivityTestCommand(o *options) *cobra.Command {
 					}
 				},
 			})
+			p.end()
 			if err != nil {
+				for _, l := range report.Leftovers {
+					fmt.Fprintln(s.Err, printable("left behind: "+l))
+				}
 				return err
 			}
-			p.end()
 			if o.json {
 				err = o.print(report)
 			} else {

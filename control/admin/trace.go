@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -60,10 +62,30 @@ func traceCommand(o *options) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&webspace, "webspace", "", "only drops of this `webspace`, e.g. ws-u3")
 	cmd.Flags().StringSliceVar(&reasons, "reason", nil, "only these `reasons` (names as in: lanyard status drops)")
+	must(cmd.RegisterFlagCompletionFunc("webspace", o.completeWebspaces))
 	must(cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasonNames(), cobra.ShellCompDirectiveNoFileComp)))
 	cmd.Flags().IntVarP(&number, "number", "n", 0, "end after this many (0: never)")
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "show MAC addresses and the bytes as well")
 	return cmd
+}
+
+// completeWebspaces offers those of this node.
+func (o *options) completeWebspaces(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	defer cancel()
+	c := o.client()
+	defer c.Close()
+	status, err := c.Status(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, p := range status.Ports {
+		if strings.HasPrefix(p.Owner, prefix) {
+			names = append(names, p.Owner)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // errEnough ends the stream after --number.

@@ -51,10 +51,12 @@ func (r Route) Default() bool { return r.Dst.Bits() == 0 }
 
 // Socket is a listening TCP, or a bound and unconnected UDP socket.
 type Socket struct {
-	Proto   string         `json:"proto"` // tcp, udp
-	Local   netip.AddrPort `json:"local"`
-	Inode   uint64         `json:"inode"`
-	Process string         `json:"process,omitempty"` // name and pid; empty for the kernel's own sockets, or without privilege
+	Proto string         `json:"proto"` // tcp, udp
+	Local netip.AddrPort `json:"local"`
+	Inode uint64         `json:"inode"`
+	// Interface that a UDP socket is bound to; empty: it hears all.
+	Interface string `json:"interface,omitempty"`
+	Process   string `json:"process,omitempty"` // name and pid; empty for the kernel's own sockets, or without privilege
 }
 
 // Attempt is something that was tried in a network namespace made for it.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -97,6 +98,13 @@ func TestGather(t *testing.T) {
 		defer listener.Close()
 		must(t, os.WriteFile("/proc/sys/net/ipv4/conf/up.1/rp_filter", []byte("1"), 0))
 
+		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { must(t, unix.BindToDevice(int(fd), "up.1")) })
+		}}
+		dnsmasq, err := lc.ListenPacket(context.Background(), "udp4", "0.0.0.0:67")
+		must(t, err)
+		defer dnsmasq.Close()
+
 		f := Gather(context.Background(), want(), func(context.Context) LXD { return LXD{Version: "5.0.2", Trusted: true} })
 		if len(f.Errors) > 0 {
 			t.Errorf("errors: %v", f.Errors)
@@ -118,13 +126,16 @@ func TestGather(t *testing.T) {
 		if i := slices.IndexFunc(f.Sockets, func(s Socket) bool { return s.Proto == "udp" && s.Local.Port() == 4789 }); i < 0 || f.Sockets[i].Process != "" {
 			t.Errorf("the kernel's tunnel socket is not found: %+v", f.Sockets)
 		}
+		if i := slices.IndexFunc(f.Sockets, func(s Socket) bool { return s.Local.Port() == 67 }); i < 0 || f.Sockets[i].Interface != "up.1" {
+			t.Errorf("the socket that is bound to an interface: %+v", f.Sockets)
+		}
 		bad := map[string]Status{}
 		for _, r := range Inspect(f, want()) {
 			if r.Status != OK {
 				bad[r.Name] = r.Status
 			}
 		}
-		if bad["tunnel port"] != Failure || bad["forward ports"] != Warning {
+		if bad["tunnel port"] != Failure || bad["forward ports"] != Warning || bad["DHCP"] != "" {
 			t.Errorf("findings: %v", bad)
 		}
 		for _, a := range f.Trial {

@@ -118,6 +118,14 @@ func TestFindings(t *testing.T) {
 		{"loopback listener is none", func(f *Facts, _ *Want) { f.Sockets = []Socket{socket("tcp", "127.0.0.1:50000", "java (pid 4)")} }, "", OK, "", ""},
 		{"DHCP server everywhere", func(f *Facts, _ *Want) { f.Sockets = []Socket{socket("udp", "0.0.0.0:67", "dnsmasq (pid 5)")} },
 			"DHCP", Warning, "dnsmasq", "except-interface"},
+		{"DHCP server of another bridge", func(f *Facts, _ *Want) {
+			f.Sockets = []Socket{socket("udp", "0.0.0.0:67", "dnsmasq (pid 5)")}
+			f.Sockets[0].Interface = "lxdbr0"
+		}, "", OK, "", ""},
+		{"our own DHCP server", func(f *Facts, _ *Want) {
+			f.Sockets = []Socket{socket("udp", "0.0.0.0:67", "lanyardd (pid 6)")}
+			f.Sockets[0].Interface = "lanyard0"
+		}, "", OK, "", ""},
 		{"LXD away", func(f *Facts, _ *Want) { f.LXD = LXD{Error: "connection refused"} }, "LXD", Failure, "/lxd.socket: connection refused", "systemctl"},
 		{"LXD stranger", func(f *Facts, _ *Want) { f.LXD = LXD{Version: "5.0.2"} }, "LXD", Failure, "does not trust", "trust add"},
 		{"LXD too old", func(f *Facts, _ *Want) { f.LXD.Version = "3.0.4" }, "LXD", Failure, "3.0.4", "5.0"},

@@ -14,7 +14,7 @@ func portChecks(f Facts, want Want) []Result {
 	tunnelCheck(l, f, want)
 	ephemeralCheck(l, f, want)
 	listenerCheck(l, f, want)
-	serviceCheck(l, f)
+	serviceCheck(l, f, want)
 	return l.results
 }
 
@@ -88,8 +88,10 @@ func ephemeralCheck(l *list, f Facts, want Want) {
 // listenerCheck: a forward takes the port away from whoever listens there.
 func listenerCheck(l *list, f Facts, want Want) {
 	var names []string
+	_, uplink := f.roles(want)
 	for _, s := range f.Sockets {
-		if want.ForwardPorts.Contains(s.Local.Port()) && !s.Local.Addr().IsLoopback() {
+		hears := s.Interface == "" || s.Interface == uplink
+		if want.ForwardPorts.Contains(s.Local.Port()) && !s.Local.Addr().IsLoopback() && hears {
 			names = append(names, fmt.Sprintf("%s %d of %s", strings.ToUpper(s.Proto), s.Local.Port(), who(s)))
 		}
 	}
@@ -103,9 +105,10 @@ func listenerCheck(l *list, f Facts, want Want) {
 }
 
 // serviceCheck: packets for the gateway are handed to the node's stack, where a server that is bound to every address hears them.
-func serviceCheck(l *list, f Facts) {
+func serviceCheck(l *list, f Facts, want Want) {
 	for _, s := range f.Sockets {
-		if s.Proto == "udp" && s.Local.Port() == 67 && s.Local.Addr().IsUnspecified() && !strings.HasPrefix(s.Process, "lanyardd ") {
+		hears := s.Interface == "" || s.Interface == want.Bridge
+		if s.Proto == "udp" && s.Local.Port() == 67 && s.Local.Addr().IsUnspecified() && hears && !strings.HasPrefix(s.Process, "lanyardd ") {
 			l.add(Warning, "DHCP", "another server listens on UDP 67 of every interface: "+who(s),
 				"it also hears the webspaces' requests, and may answer them", "bind it to its own interface (dnsmasq: bind-interfaces and except-interface=lanyard0)")
 			return

@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // States in /proc/net/tcp and /proc/net/udp (include/net/tcp_states.h). A UDP socket that is not connected is "closed".
@@ -42,6 +45,9 @@ func gatherSockets(f *Facts) error {
 			}
 		}
 		errs = append(errs, lines.Err(), file.Close())
+	}
+	if err := bound(f); err != nil { // a kernel without udp_diag: each socket then seems to hear every interface
+		f.Errors["bound sockets"] = err.Error()
 	}
 	name(f.Sockets)
 	slices.SortFunc(f.Sockets, func(a, b Socket) int {
@@ -90,6 +96,29 @@ func parseHexAddr(s string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("not an address: %q", s)
 	}
 	return netip.AddrPortFrom(ip.Unmap(), uint16(p)), nil
+}
+
+// bound notes which UDP sockets hear one interface only (SO_BINDTODEVICE), as LXD's dnsmasq does; /proc/net does not say.
+func bound(f *Facts) error {
+	on := map[uint64]uint32{}
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		sockets, err := netlink.SocketDiagUDP(family)
+		if err != nil {
+			return fmt.Errorf("sock_diag: %w", err)
+		}
+		for _, s := range sockets {
+			on[uint64(s.INode)] = s.ID.Interface
+		}
+	}
+	for i := range f.Sockets {
+		s := &f.Sockets[i]
+		for _, l := range f.Links {
+			if s.Proto == "udp" && on[s.Inode] == uint32(l.Ifindex) {
+				s.Interface = l.Name
+			}
+		}
+	}
+	return nil
 }
 
 // name finds the process behind each socket, best effort: a process that ends meanwhile, or that may not be looked
