@@ -43,7 +43,7 @@ func (n NIC) flows(name, title, unit string, flows, perRound int) measure.Case {
 		})
 	}
 	each(func(variant string, w *world.World) {
-		c.Variants = append(c.Variants, shoot(variant, name, "spray.run", w.A.Cell, w.Out, sinkUplink))
+		c.Variants = append(c.Variants, shoot(variant, name, "spray.run", w.A.Cell, w.N1.Cell, sinkUplink))
 	})
 	c.Setup = func(ctx context.Context) (func() error, error) {
 		var errs []error

@@ -20,11 +20,10 @@ type NIC struct {
 	Lanyard, XDP, Kernel, Veth *world.World
 }
 
-// Names of the sinks: where a webspace would receive, and where the next node would.
+// Names of the sinks.
 const (
-	sinkSpace = "webspace"
-	sinkPeer  = "peer"
-	// sinkUplink is where packets to the outside arrive.
+	sinkSpace  = "webspace"
+	sinkPeer   = "peer"
 	sinkUplink = "uplink"
 )
 
@@ -39,18 +38,30 @@ func (n NIC) each(f func(variant string, w *world.World)) {
 	}
 }
 
-// sinks stand at the ends of all worlds. What an XDP program redirects can only be handed to XDP at the far end of a
-// veth; a network card would not care.
+// sinks stand at the ends of all worlds: where a webspace receives, and where the node gives a frame to its card to
+// send. What an XDP program sends never comes by there: it is swallowed at the far end of the cable, and its cost
+// includes the way to there.
 func (n NIC) sinks(ctx context.Context) error {
-	var errs []error
+	errs := []error{n.Veth.B.Call(ctx, "sink.attach", load.Sink{Name: sinkSpace, Device: world.Inside}, nil)}
 	n.each(func(_ string, w *world.World) {
+		peer := load.Sink{Name: sinkPeer, Device: world.Underlay, Egress: true}
+		if w == n.XDP {
+			peer = load.Sink{Name: sinkPeer, Device: world.WireUnderlay, XDP: true}
+		}
 		errs = append(errs,
 			w.A.Call(ctx, "sink.attach", load.Sink{Name: sinkSpace, Device: world.Inside}, nil),
-			w.Out.Call(ctx, "sink.attach", load.Sink{Name: sinkPeer, Device: world.WireUnderlay, XDP: w == n.XDP}, nil),
-			w.Out.Call(ctx, "sink.attach", load.Sink{Name: sinkUplink, Device: world.Inside}, nil))
+			n.peerSink(w).Call(ctx, "sink.attach", peer, nil),
+			w.N1.Call(ctx, "sink.attach", load.Sink{Name: sinkUplink, Device: world.Uplink, Egress: true}, nil))
 	})
-	errs = append(errs, n.Veth.B.Call(ctx, "sink.attach", load.Sink{Name: sinkSpace, Device: world.Inside}, nil))
 	return errors.Join(errs...)
+}
+
+// peerSink is the cell of the sink of frames to another node.
+func (n NIC) peerSink(w *world.World) *cell.Cell {
+	if w == n.XDP {
+		return w.Out
+	}
+	return w.N1.Cell
 }
 
 // All lists the network-card cases.
@@ -103,7 +114,7 @@ func (n NIC) frames(name, title string, goals []measure.Goal, s stream) measure.
 	n.each(func(variant string, w *world.World) {
 		at := w.A.Cell
 		if s.sink == sinkPeer {
-			at = w.Out
+			at = n.peerSink(w)
 		}
 		c.Variants = append(c.Variants, shoot(variant, name, "live.run", w.Out, at, s.sink))
 	})

@@ -9,12 +9,14 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Sink drops every IPv4 frame that comes out of a device, and counts it. It stands where the measured path ends; ARP
+// Sink drops every IPv4 frame at a device, and counts it. It stands where the measured path ends; ARP
 // passes, so that the stack behind it stays alive.
 type Sink struct {
 	Name   string `json:"name"`
 	Device string `json:"device"`
-	XDP    bool   `json:"xdp"` // at the driver instead of tcx: what XDP redirects are handed to
+	// Egress: what the device is given to send, instead of what it receives.
+	Egress bool `json:"egress"`
+	XDP    bool `json:"xdp"` // at the driver instead of tcx: what XDP redirects are handed to
 }
 
 type sink struct {
@@ -35,6 +37,9 @@ func (s *Set) sinkAttach(a Sink) (None, error) {
 	// Offsets of data and data_end in struct __sk_buff and struct xdp_md, then the verdicts of tcx and XDP.
 	kind, attach, data, end := ebpf.SchedCLS, ebpf.AttachTCXIngress, int16(76), int16(80)
 	pass, drop := int32(-1), int32(2)
+	if a.Egress {
+		attach = ebpf.AttachTCXEgress
+	}
 	if a.XDP {
 		kind, attach, data, end = ebpf.XDP, ebpf.AttachXDP, 0, 4
 		pass, drop = 2, 1
@@ -70,7 +75,7 @@ func (s *Set) sinkAttach(a Sink) (None, error) {
 	if a.XDP {
 		l, err = link.AttachXDP(link.XDPOptions{Program: prog, Interface: dev.Index, Flags: link.XDPDriverMode})
 	} else {
-		l, err = link.AttachTCX(link.TCXOptions{Program: prog, Interface: dev.Index, Attach: ebpf.AttachTCXIngress})
+		l, err = link.AttachTCX(link.TCXOptions{Program: prog, Interface: dev.Index, Attach: attach})
 	}
 	if err != nil {
 		return None{}, fmt.Errorf("sink: attach to %s: %w", a.Device, err)
