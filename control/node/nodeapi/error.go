@@ -9,10 +9,10 @@ import (
 const (
 	CodeUnreachable = "node-unreachable" // no daemon behind the socket
 	CodeDenied      = "node-denied"      // the caller is not root
-	CodeStarting    = "node-starting"    // the part asked for is not up (yet)
-	CodeBadRequest  = "bad-request"
-	CodeNotFound    = "not-found"
-	CodeInternal    = "internal"
+	CodeStarting    = "node-starting"    // the part asked for cannot answer now
+	CodeBadRequest  = "bad-request"      // the request makes no sense
+	CodeNotFound    = "not-found"        // there is no such path
+	CodeInternal    = "internal"         // the daemon's mistake, or another version
 )
 
 // Error is an error in three parts: what failed, its likely cause, and what to do next.
