@@ -23,6 +23,7 @@ import (
 
 type machine struct {
 	t      *testing.T
+	index  int
 	lxd    *fakeLXD
 	ns, ws string // network namespaces: of the machine, of its webspace
 	bin    string
@@ -51,11 +52,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-const (
-	wsMAC = "02:4c:ac:18:01:01"
-	wsIP  = "172.24.1.1"
-)
-
 func sh(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
@@ -67,13 +63,44 @@ func sh(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// newMachine makes one machine, alone beside its router.
 func newMachine(t *testing.T) *machine {
+	t.Helper()
+	return newMachines(t, 1)[0]
+}
+
+// newMachines makes machines on one underlay, 192.0.2.0/24, whose switch and router (.254) is a further namespace.
+func newMachines(t *testing.T, n int) []*machine {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces: it needs root")
 	}
 	id := fmt.Sprintf("nodetest-%d-%d", os.Getpid(), time.Now().UnixNano()%1e6)
-	m := &machine{t: t, lxd: newFakeLXD(t), ns: id + "-n", ws: id + "-w", dir: t.TempDir()}
+	router := id + "-r"
+	namespace(t, router)
+	sh(t, "ip", "-n", router, "link", "add", "switch", "type", "bridge")
+	sh(t, "ip", "-n", router, "addr", "add", "192.0.2.254/24", "dev", "switch")
+	sh(t, "ip", "-n", router, "link", "set", "switch", "up")
+	var all []*machine
+	for i := 1; i <= n; i++ {
+		m := &machine{t: t, index: i, lxd: newFakeLXD(t), ns: fmt.Sprintf("%s-n%d", id, i), ws: fmt.Sprintf("%s-w%d", id, i), dir: t.TempDir()}
+		m.build(router)
+		m.configure(n)
+		all = append(all, m)
+	}
+	return all
+}
+
+func namespace(t *testing.T, name string) {
+	t.Helper()
+	sh(t, "ip", "netns", "add", name)
+	t.Cleanup(func() { sh(t, "ip", "netns", "del", name) })
+	sh(t, "ip", "-n", name, "link", "set", "lo", "up")
+}
+
+func (m *machine) build(router string) {
+	t := m.t
+	t.Helper()
 	m.bin = filepath.Join(binaries, "lanyardd")
 	m.bpffs = filepath.Join(m.dir, "bpf")
 	if err := os.Mkdir(m.bpffs, 0o700); err != nil {
@@ -87,34 +114,41 @@ func newMachine(t *testing.T) *machine {
 			t.Error("unmount the bpf filesystem:", err)
 		}
 	})
-	router := id + "-r"
-	for _, ns := range []string{m.ns, m.ws, router} {
-		sh(t, "ip", "netns", "add", ns)
-		t.Cleanup(func() { sh(t, "ip", "netns", "del", ns) })
-		sh(t, "ip", "-n", ns, "link", "set", "lo", "up")
-	}
-	sh(t, "ip", "link", "add", "eth0", "netns", m.ns, "type", "veth", "peer", "name", "eth0", "netns", router)
-	sh(t, "ip", "link", "add", "vethws1", "netns", m.ns, "type", "veth", "peer", "name", "eth0", "netns", m.ws)
-	sh(t, "ip", "-n", m.ns, "addr", "add", "192.0.2.1/24", "dev", "eth0")
-	sh(t, "ip", "-n", router, "addr", "add", "192.0.2.254/24", "dev", "eth0")
-	for _, ns := range []string{m.ns, router} {
-		sh(t, "ip", "-n", ns, "link", "set", "eth0", "up")
-	}
+	namespace(t, m.ns)
+	namespace(t, m.ws)
+	link, veth := fmt.Sprintf("n%d", m.index), fmt.Sprintf("vethws%d", m.index)
+	sh(t, "ip", "link", "add", "eth0", "netns", m.ns, "type", "veth", "peer", "name", link, "netns", router)
+	sh(t, "ip", "link", "add", veth, "netns", m.ns, "type", "veth", "peer", "name", "eth0", "netns", m.ws)
+	sh(t, "ip", "-n", router, "link", "set", link, "master", "switch", "up")
+	sh(t, "ip", "-n", m.ns, "addr", "add", fmt.Sprintf("192.0.2.%d/24", m.index), "dev", "eth0")
+	sh(t, "ip", "-n", m.ns, "link", "set", "eth0", "up")
 	sh(t, "ip", "-n", m.ns, "route", "add", "default", "via", "192.0.2.254")
-	sh(t, "ip", "-n", m.ns, "link", "set", "vethws1", "up")
-	sh(t, "ip", "-n", m.ws, "link", "set", "eth0", "address", wsMAC)
-	sh(t, "ip", "-n", m.ws, "link", "set", "eth0", "up")
-	m.lxd.webspace(1, `{"version":1,"user":1,"address":"`+wsIP+`","config":{"startupDelay":5,"httpPort":80,"sniPassthrough":false},"domains":[],"ports":{"50000":22}}`, "vethws1", wsMAC)
-	m.lxd.webspace(2, `{"version":1,"user":`, "vethws2", "02:4c:ac:18:01:02") // broken, and harms only itself
+	sh(t, "ip", "-n", m.ns, "link", "set", veth, "up")
+	sh(t, "ip", "-n", m.ws, "link", "set", "eth0", "address", m.wsMAC(), "up")
+	m.lxd.webspace(m.index, fmt.Sprintf(`{"version":1,"user":%d,"address":"%s","config":{"startupDelay":5,"httpPort":80,"sniPassthrough":false},"domains":[],"ports":{"50000":22}}`,
+		m.index, m.wsIP()), veth, m.wsMAC())
+	m.lxd.webspace(99, `{"version":1,"user":`, "vethws99", "02:4c:ac:18:01:63") // broken, and harms only itself
+}
 
-	config := fmt.Sprintf("lxd: {address: %s, resync: 1s}\nadmin: {socket: %s}\npaths: {bpffs: %s, state: %s}\nlog: {level: debug}\n",
-		m.lxd.path, m.dir+"/run/node.sock", m.bpffs+"/lanyard", m.dir+"/state")
-	if err := os.WriteFile(m.dir+"/node.yaml", []byte(config), 0o600); err != nil {
-		t.Fatal(err)
+func (m *machine) wsIP() string  { return fmt.Sprintf("172.24.1.%d", m.index) }
+func (m *machine) wsMAC() string { return fmt.Sprintf("02:4c:ac:18:01:%02x", m.index) }
+
+// configure writes the configuration; the other machines are in a list.
+func (m *machine) configure(n int) {
+	m.t.Helper()
+	var peers []string
+	for i := 1; i <= n; i++ {
+		if i != m.index {
+			peers = append(peers, fmt.Sprintf("{vtep: 192.0.2.%d, index: %d}", i, i))
+		}
+	}
+	text := fmt.Sprintf("node: {index: %d}\npeers: {list: [%s]}\nlxd: {address: %s, resync: 1s}\nadmin: {socket: %s}\npaths: {bpffs: %s, state: %s}\nlog: {level: debug}\n",
+		m.index, strings.Join(peers, ", "), m.lxd.path, m.dir+"/run/node.sock", m.bpffs+"/lanyard", m.dir+"/state")
+	if err := os.WriteFile(m.dir+"/node.yaml", []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
 	}
 	m.client = nodeapi.New(m.dir + "/run/node.sock")
-	t.Cleanup(m.client.Close)
-	return m
+	m.t.Cleanup(m.client.Close)
 }
 
 // capabilities are those of the unit.
@@ -224,7 +258,7 @@ func TestDaemon(t *testing.T) {
 	if len(s.Ports) != 1 || s.Ports[0].Owner != "ws-u1" || len(s.Forwards) != 1 || len(s.Errors) > 0 {
 		t.Errorf("%+v", s)
 	}
-	if len(s.Problems) == 0 || !strings.Contains(s.Problems[0].Subject, "ws-u2") {
+	if len(s.Problems) == 0 || !strings.Contains(s.Problems[0].Subject, "ws-u99") {
 		t.Errorf("the broken record is not reported: %+v", s.Problems)
 	}
 
@@ -232,7 +266,7 @@ func TestDaemon(t *testing.T) {
 	if out, err := m.inside("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-O", "mtu", "-s", script(t)); err != nil {
 		t.Fatalf("udhcpc: %v\n%s", err, out)
 	}
-	if out, _ := m.inside("ip", "addr", "show", "eth0"); !strings.Contains(out, wsIP+"/16") || !strings.Contains(out, "mtu 1450") {
+	if out, _ := m.inside("ip", "addr", "show", "eth0"); !strings.Contains(out, m.wsIP()+"/16") || !strings.Contains(out, "mtu 1450") {
 		t.Errorf("eth0 is %s", out)
 	}
 	m.mustPing()
@@ -348,6 +382,35 @@ func TestDaemonBeforeLXD(t *testing.T) {
 	m.status("ready", ready)
 	if out, err := m.command(capabilities(t), "--teardown").CombinedOutput(); err == nil {
 		t.Errorf("taken down under a running daemon: %s", out)
+	}
+}
+
+// Two machines that know each other from a list, each with an LXD of its own: their webspaces are one LAN.
+func TestTwoDaemons(t *testing.T) {
+	all := newMachines(t, 2)
+	for _, m := range all {
+		m.lxd.start(t)
+		m.start(capabilities(t))
+	}
+	for _, m := range all {
+		s := m.status("ready, and its peer as well", func(s nodeapi.Status) bool { return ready(s) && len(s.Peers) == 1 && s.Peers[0].Ready })
+		if s.Node.Index != m.index {
+			t.Errorf("%+v", s.Node)
+		}
+		if out, err := m.inside("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-O", "mtu", "-s", script(t)); err != nil {
+			t.Fatalf("udhcpc: %v\n%s", err, out)
+		}
+	}
+	for i, m := range all {
+		other := all[1-i]
+		if out, err := m.inside("ping", "-c", "5", "-i", "0.1", "-W", "2", "-s", "1422", "-M", "do", other.wsIP()); err != nil || !strings.Contains(out, " 0% packet loss") {
+			t.Errorf("%s to %s: %v\n%s", m.wsIP(), other.wsIP(), err, out)
+		}
+	}
+	for _, m := range all {
+		if out, err := m.inside("busybox", "wget", "-q", "-T", "2", "-O", "-", "http://192.0.2.2:9469/healthz"); err == nil {
+			t.Errorf("a webspace reads a node's metrics: %s", out)
+		}
 	}
 }
 
