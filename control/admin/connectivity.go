@@ -87,7 +87,7 @@ func connectivityTestCommand(o *options) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration `file` of lanyardd (default: $LANYARD_CONFIG, or else none)")
 	cmd.Flags().StringSliceVar(&outside, "outside", nil, "`host` outside to reach through NAT: an IPv4 address (ping), or address:port (TCP); repeatable")
-	cmd.Flags().BoolVar(&keep, "keep", false, "keep the temporary webspaces when a test failed")
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave the temporary webspaces in place, to look at them")
 	return cmd
 }
 

@@ -88,7 +88,7 @@ func (r *runner) forwardJobs() []job {
 	}
 	if len(jobs) == 0 {
 		jobs = append(jobs, job{name: "forward from outside", to: r.spaces[0].label(), run: func(context.Context) (string, error) {
-			return "", skip(fmt.Sprintf("there is no other node to be the client; try from outside: nc %s %d", r.node.UplinkIP, r.spaces[0].external))
+			return "", skip(fmt.Sprintf("there is no other node to be the client; with --keep, try from another machine: nc %s %d", r.node.UplinkIP, r.spaces[0].external))
 		}})
 	}
 	return jobs

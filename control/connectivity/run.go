@@ -3,7 +3,6 @@ package connectivity
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -39,7 +38,7 @@ type Options struct {
 	Starting func(string)  // which test comes next; may be nil
 	Each     func(Outcome) // each outcome as it comes; may be nil
 	Binary   string        // the lanyard program, linked statically; default: the running one
-	Keep     bool          // leave the webspaces when a test failed
+	Keep     bool          // leave the webspaces in place
 }
 
 // ForwardRange of external ports.
@@ -93,7 +92,7 @@ func Run(ctx context.Context, lxd LXD, daemon Daemon, o Options) (report Report,
 	}
 	r.node = status.Node
 	defer func() {
-		if r.o.Keep && r.report.Failed > 0 {
+		if r.o.Keep && len(r.report.Outcomes) > 0 {
 			r.o.Progress("keeping the temporary webspaces; remove them with: lanyard connectivity clean")
 		} else {
 			r.o.Progress("removing the temporary webspaces")
@@ -108,12 +107,19 @@ func Run(ctx context.Context, lxd LXD, daemon Daemon, o Options) (report Report,
 	r.leases = time.Now().Add(leaseWait)
 	for _, j := range r.jobs() {
 		if ctx.Err() != nil {
-			return Report{}, fmt.Errorf("the test was interrupted: %w", context.Cause(ctx))
+			break
 		}
 		r.one(ctx, j)
 	}
+	if ctx.Err() != nil {
+		return Report{}, &nodeapi.Error{Code: CodeInterrupted, What: "the test was interrupted", Cause: context.Cause(ctx).Error(),
+			Next: "lanyard connectivity test", Err: ctx.Err()}
+	}
 	return Report{}, nil
 }
+
+// CodeInterrupted of the error that Run gives when its context ended.
+const CodeInterrupted = "interrupted"
 
 // job is one test.
 type job struct {
@@ -125,8 +131,8 @@ type job struct {
 	run   func(context.Context) (detail string, err error)
 }
 
-func (r *runner) one(ctx context.Context, j job) {
-	ctx, cancel := context.WithTimeout(ctx, testTimeout)
+func (r *runner) one(outer context.Context, j job) {
+	ctx, cancel := context.WithTimeout(outer, testTimeout)
 	defer cancel()
 	o := Outcome{Name: j.name, To: j.to, From: "this node"}
 	if j.from != nil {
@@ -146,6 +152,9 @@ func (r *runner) one(ctx context.Context, j job) {
 	}
 	if err == nil {
 		o.Detail, err = j.run(ctx)
+	}
+	if outer.Err() != nil {
+		return // it says nothing about the network
 	}
 	o.Took = time.Since(start)
 	switch _, skipped := errors.AsType[skip](err); {
