@@ -51,6 +51,7 @@ type Agent struct {
 	// Only used by the goroutine of apply.
 	born    map[int]time.Time // ifindex of a veth -> when first seen without an owner
 	written []byte            // what the cache file holds
+	saved   time.Time         // when it was last looked at
 	adopted time.Time         // only used by the goroutine of follow
 }
 

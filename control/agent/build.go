@@ -38,6 +38,11 @@ func Build(c Config, v View) Desired {
 	for _, i := range issues {
 		b.problem("webspace "+i.Instance, i.Err)
 	}
+	forwards := 0
+	for _, i := range settled {
+		forwards += (len(i.Record.Ports) + len(i.Record.UDPPorts)) * len(b.entries)
+	}
+	b.out.State.Forwards = make([]dataplane.Forward, 0, forwards)
 	for _, i := range settled {
 		if i.RecordErr == nil {
 			b.instance(i)

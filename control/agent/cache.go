@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -51,11 +52,16 @@ func (a *Agent) load() (known, error) {
 	return known{server: s.Server, all: s.All, members: s.Members, haveAll: true, local: s.Local, haveOurs: true}, nil
 }
 
+// saveEvery bounds how often the cache is put together: with thousands of webspaces that takes as long as a pass. What
+// is not in it yet LXD will say again; the timer brings the next pass.
+const saveEvery = 2 * time.Second
+
 // save writes the cache when it would differ: a new file, moved into place, so that a reader never sees half of it.
 func (a *Agent) save(k known) error {
-	if a.c.Cache == "" || !k.haveAll || !k.haveOurs {
+	if a.c.Cache == "" || !k.haveAll || !k.haveOurs || (a.written != nil && time.Since(a.saved) < saveEvery) {
 		return nil
 	}
+	a.saved = time.Now()
 	s := saved{Version: cacheVersion, Server: k.server, All: usable(k.all), Local: usable(k.local)}
 	for _, m := range k.members {
 		if m.NodeErr != nil {
