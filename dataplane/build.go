@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/lanyard-project/lanyard/bpf"
 )
@@ -18,30 +19,34 @@ type built struct {
 	prefixes  map[bpf.TcPrefixKey]uint32
 	kernel    map[int]portState
 	flood     map[netip.Addr]struct{}
+
+	stations, services, routes []Problem
 }
 
-// build translates. What does not fit into its table is a problem of its own, and what is there already stays.
-func (d *Dataplane) build(w *wanted, c *Changes) *built {
-	b := &built{
-		ports:     make(map[uint32]bpf.TcPort, len(w.ports)),
-		endpoints: make(map[bpf.TcAddr]bpf.TcEndpoint, len(w.endpoints)+1),
-		macs:      make(map[bpf.TcMacKey]bpf.TcEndpoint, len(w.endpoints)+1),
-		prefixes:  make(map[bpf.TcPrefixKey]uint32, len(w.prefixes)),
-		kernel:    make(map[int]portState, len(w.ports)),
-		flood:     make(map[netip.Addr]struct{}, len(w.peers)),
+func (b *built) allProblems() []Problem { return slices.Concat(b.stations, b.services, b.routes) }
+
+// build translates. What does not fit into its table is a problem of its own, and what is there already stays. Parts that
+// are the same as before are taken from old.
+func (d *Dataplane) build(w *wanted, old *built, same sameness) *built {
+	b := &built{}
+	if same.stations {
+		b.ports, b.endpoints, b.macs, b.kernel, b.flood, b.stations = old.ports, old.endpoints, old.macs, old.kernel, old.flood, old.stations
+	} else {
+		d.buildStations(b, w)
 	}
-	for ifindex, p := range w.ports {
-		m := toMAC(p.MAC)
-		b.ports[uint32(ifindex)] = bpf.TcPort{Ip: wire(p.IP), Mac: m, Kind: uint8(p.Kind), Slot: d.slots.owner[p.Owner]}
-		b.kernel[ifindex] = portState{mac: m, ip: p.IP}
+	if same.services {
+		b.forwards, b.inverses, b.services = old.forwards, old.inverses, old.services
+	} else {
+		b.forwards, b.inverses = buildForwards(w.state.Forwards, w.forwards, func(target bpf.TcAddr) uint32 {
+			if e, _ := w.endpoint(target); !e.VTEP.IsValid() {
+				return d.slots.owner[e.Owner]
+			}
+			return 0
+		})
+		cut(d.tables.forwards, b.forwards, &b.services, "forwards")
+		cut(d.tables.inverses, b.inverses, &b.services, "forwards' answers")
 	}
-	d.buildEndpoints(b, w)
-	b.forwards, b.inverses = buildForwards(w.forwards, func(target netip.Addr) uint32 {
-		if e := w.endpoints[target]; !e.VTEP.IsValid() {
-			return d.slots.owner[e.Owner]
-		}
-		return 0
-	})
+	b.prefixes = make(map[bpf.TcPrefixKey]uint32, len(w.prefixes))
 	for p, deny := range w.prefixes {
 		class := bpf.TcPrefixClassPREFIX_ALLOW
 		if deny {
@@ -49,25 +54,37 @@ func (d *Dataplane) build(w *wanted, c *Changes) *built {
 		}
 		b.prefixes[wirePrefix(p)] = uint32(class)
 	}
-	for vtep := range w.peers {
-		b.flood[vtep] = struct{}{}
-	}
-	t := &d.tables
-	cut(t.ports, b.ports, c, "port")
-	cut(t.endpoints, b.endpoints, c, "endpoint")
-	cut(t.macs, b.macs, c, "endpoint's MAC")
-	cut(t.forwards, b.forwards, c, "forward")
-	cut(t.inverses, b.inverses, c, "forward's answer")
-	cut(t.prefixes, b.prefixes, c, "prefix")
+	cut(d.tables.prefixes, b.prefixes, &b.routes, "prefixes")
 	return b
 }
 
+func (d *Dataplane) buildStations(b *built, w *wanted) {
+	b.ports = make(map[uint32]bpf.TcPort, len(w.ports))
+	b.kernel = make(map[int]portState, len(w.ports))
+	for ifindex, p := range w.ports {
+		m := toMAC(p.MAC)
+		b.ports[uint32(ifindex)] = bpf.TcPort{Ip: wire(p.IP), Mac: m, Kind: uint8(p.Kind), Slot: d.slots.owner[p.Owner]}
+		b.kernel[ifindex] = portState{mac: m, ip: p.IP}
+	}
+	d.buildEndpoints(b, w)
+	b.flood = make(map[netip.Addr]struct{}, len(w.peers))
+	for vtep := range w.peers {
+		b.flood[vtep] = struct{}{}
+	}
+	cut(d.tables.ports, b.ports, &b.stations, "ports")
+	cut(d.tables.endpoints, b.endpoints, &b.stations, "endpoints")
+	cut(d.tables.macs, b.macs, &b.stations, "endpoints' MACs")
+}
+
 func (d *Dataplane) buildEndpoints(b *built, w *wanted) {
+	b.endpoints = make(map[bpf.TcAddr]bpf.TcEndpoint, len(w.endpoints)+1)
+	b.macs = make(map[bpf.TcMacKey]bpf.TcEndpoint, len(w.endpoints)+1)
 	put := func(e bpf.TcEndpoint, m mac) {
 		b.endpoints[e.Ip] = e
 		b.macs[m.key()] = e
 	}
-	for _, e := range w.endpoints {
+	for _, i := range w.endpoints {
+		e := &w.state.Endpoints[i]
 		v := bpf.TcEndpoint{
 			Ip: wire(e.IP), Vtep: wire(e.VTEP), Mac: toMAC(e.MAC),
 			State: uint8(bpf.TcEndpointStateENDPOINT_AWAKE), Ifindex: uint32(e.Ifindex),
@@ -89,7 +106,7 @@ func (d *Dataplane) buildEndpoints(b *built, w *wanted) {
 }
 
 // cut takes out what a table has no room for. What the kernel has already stays before what is new.
-func cut[K, V comparable](t *table[K, V], want map[K]V, c *Changes, what string) {
+func cut[K, V comparable](t *table[K, V], want map[K]V, problems *[]Problem, what string) {
 	over := len(want) - int(t.m.MaxEntries())
 	if over <= 0 {
 		return
@@ -106,5 +123,8 @@ func cut[K, V comparable](t *table[K, V], want map[K]V, c *Changes, what string)
 			}
 		}
 	}
-	c.problem("map "+t.name, fmt.Errorf("%d entries of kind %q do not fit into its %d places; raise its size in the configuration", over, what, t.m.MaxEntries()))
+	*problems = append(*problems, Problem{
+		Subject: "map " + t.name,
+		Err:     fmt.Errorf("%d %s do not fit into its %d places; raise its size in the configuration", over, what, t.m.MaxEntries()),
+	})
 }

@@ -43,6 +43,7 @@ type Dataplane struct {
 	stale    bool // the shadows may differ from the kernel
 	last     *State
 	wanted   *wanted
+	built    *built
 	problems []Problem
 	applied  time.Time
 	// deniedChanged asks the next sweep to look for flows towards what is denied now.

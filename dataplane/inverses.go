@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"cmp"
-	"net/netip"
 
 	"github.com/lanyard-project/lanyard/bpf"
 )
@@ -18,44 +17,48 @@ func serviceKey(ip bpf.TcAddr, port uint16, proto Proto) (k bpf.TcServiceKey) {
 // looking up where it comes from. With several, each client is noted in `tracks`, and the inverse is only what
 // holds when that note is lost: then an external side of this very node is preferred, and of several the least, so that
 // every build of the tables, and every node, decides alike.
-func buildForwards(forwards map[forwardKey]Forward, slot func(target netip.Addr) uint32) (
+func buildForwards(list []Forward, chosen map[bpf.TcServiceKey]int32, slot func(target bpf.TcAddr) uint32) (
 	map[bpf.TcServiceKey]bpf.TcForward, map[bpf.TcServiceKey]bpf.TcInverse,
 ) {
-	to := make(map[bpf.TcServiceKey]bpf.TcForward, len(forwards))
-	back := make(map[bpf.TcServiceKey]bpf.TcInverse, len(forwards))
 	const tracked = uint8(bpf.TcForwardFlagsFORWARD_TRACKED)
-	first := make(map[bpf.TcServiceKey]forwardKey, len(forwards))
-	var ambiguous map[bpf.TcServiceKey]bool
-	for k, f := range forwards {
+	to := make(map[bpf.TcServiceKey]bpf.TcForward, len(chosen))
+	back := make(map[bpf.TcServiceKey]bpf.TcInverse, len(chosen))
+	var first map[bpf.TcServiceKey]int32 // the default of the ambiguous
+	for k, i := range chosen {
+		f := &list[i]
 		at := serviceKey(wire(f.Target.Addr()), f.Target.Port(), f.Proto)
-		if best, ok := first[at]; ok {
-			if ambiguous == nil {
-				ambiguous = map[bpf.TcServiceKey]bool{}
+		to[k] = bpf.TcForward{Ip: at.Ip, Entry: wire(f.Entry), Port: at.Port, Slot: slot(at.Ip)}
+		n := len(back)
+		if back[at] = (bpf.TcInverse{Ip: k.Ip, Entry: wire(f.Entry), Port: k.Port}); len(back) == n {
+			if first == nil {
+				first = map[bpf.TcServiceKey]int32{}
 			}
-			ambiguous[at] = true
-			if !preferred(f, forwards[best]) {
-				continue
-			}
+			first[at] = -1
 		}
-		first[at] = k
 	}
-	for k, f := range forwards {
+	if first == nil {
+		return to, back
+	}
+	for k, i := range chosen {
+		f := &list[i]
 		at := serviceKey(wire(f.Target.Addr()), f.Target.Port(), f.Proto)
-		ext := wire(k.external.Addr())
-		v := bpf.TcForward{Ip: at.Ip, Entry: wire(f.Entry), Port: f.Target.Port(), Slot: slot(f.Target.Addr())}
-		if ambiguous[at] {
-			v.Flags = tracked
+		best, ambiguous := first[at]
+		if !ambiguous {
+			continue
 		}
-		to[serviceKey(ext, k.external.Port(), k.proto)] = v
-		if first[at] == k {
-			back[at] = bpf.TcInverse{Ip: ext, Entry: v.Entry, Port: k.external.Port(), Flags: v.Flags}
+		v := to[k]
+		v.Flags = tracked
+		to[k] = v
+		if best < 0 || preferred(f, &list[best]) {
+			first[at] = i
+			back[at] = bpf.TcInverse{Ip: k.Ip, Entry: v.Entry, Port: k.Port, Flags: tracked}
 		}
 	}
 	return to, back
 }
 
 // preferred reports whether a is the better default than b.
-func preferred(a, b Forward) bool {
+func preferred(a, b *Forward) bool {
 	if here := !a.Entry.IsValid(); here != !b.Entry.IsValid() {
 		return here
 	}

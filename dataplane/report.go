@@ -60,8 +60,8 @@ func (d *Dataplane) Status() (Status, error) {
 			External: ext, Proto: Proto(k.Proto).String(), Target: netip.AddrPortFrom(unwire(f.Ip), f.Port),
 			Entry: unwire(f.Entry), Tracked: f.Flags&uint8(bpf.TcForwardFlagsFORWARD_TRACKED) != 0, Owner: d.slots.name[f.Slot],
 		}
-		if d.wanted != nil {
-			fs.Owner = d.wanted.forwards[forwardKey{ext, Proto(k.Proto)}].Owner
+		if w, ok := d.wanted.forward(k); ok {
+			fs.Owner = w.Owner
 		}
 		s.Forwards = append(s.Forwards, fs)
 	}
@@ -90,8 +90,8 @@ func (d *Dataplane) endpointStatus(e bpf.TcEndpoint, names map[int]string) Endpo
 	if e.Ifindex == 0 && e.Vtep == (bpf.TcAddr{}) {
 		es.State = "asleep"
 	}
-	if d.wanted != nil {
-		es.Owner = d.wanted.endpoints[es.IP].Owner
+	if w, ok := d.wanted.endpoint(e.Ip); ok {
+		es.Owner = w.Owner
 	}
 	return es
 }

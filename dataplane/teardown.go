@@ -51,33 +51,45 @@ func Teardown(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return ctx.Err()
 }
 
-// releasePeers finds the peers in the pinned map, which remembers them when no daemon does.
+// releasePeers finds the peers in the pinned maps, which remember them when no daemon does.
 func releasePeers(p *pins, h *netlink.Handle, c *Config) error {
-	m, err := loadMap(p.dir("maps", "peers"))
+	layouts, err := p.layouts()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	hops := newHops(h, c)
+	for _, n := range layouts {
+		keys, err := pinnedKeys(p.at(n).dir("maps", "peers"))
+		errs = append(errs, err)
+		for _, k := range keys {
+			if len(k) != 16 {
+				continue // of a layout that keeps them otherwise
+			}
+			via, _, err := hops.resolve(netip.AddrFrom16([16]byte(k)).Unmap())
+			if err != nil {
+				continue // no route: the kernel has no entry to let go of
+			}
+			errs = append(errs, unmanage(h, via))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func pinnedKeys(path string) ([][]byte, error) {
+	m, err := loadMap(path)
 	if errors.Is(err, errNotPinned) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("open the map of peers: %w", err)
+		return nil, fmt.Errorf("open the map of peers: %w", err)
 	}
 	defer m.Close()
 	keys, err := allKeys(m)
 	if err != nil {
-		return fmt.Errorf("read the map of peers: %w", err)
+		return nil, fmt.Errorf("read the map of peers: %w", err)
 	}
-	var errs []error
-	hops := newHops(h, c)
-	for _, k := range keys {
-		if len(k) != 16 {
-			continue // another layout
-		}
-		via, _, err := hops.resolve(netip.AddrFrom16([16]byte(k)).Unmap())
-		if err != nil {
-			continue // no route: the kernel has no entry to let go of
-		}
-		errs = append(errs, unmanage(h, via))
-	}
-	return errors.Join(errs...)
+	return keys, nil
 }
 
 func removeDevice(h *netlink.Handle, name, kind string) error {

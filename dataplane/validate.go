@@ -5,60 +5,105 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"github.com/lanyard-project/lanyard/bpf"
 )
 
 // ownerMax is the longest name of an owner: the value of the map `owners` has 64 bytes with a final zero.
 const ownerMax = 63
 
-// wanted is a State without its bad items, keyed by what must be unique.
+// wanted is a State without its bad items, keyed by what must be unique. The long tables are indexes into the State's
+// lists, by keys without pointers: they are built anew with every change.
 type wanted struct {
+	state     State // a copy, with some items corrected
 	peers     map[netip.Addr]Peer
 	ports     map[int]Port
-	endpoints map[netip.Addr]Endpoint
-	forwards  map[forwardKey]Forward
+	endpoints map[bpf.TcAddr]int32
+	forwards  map[bpf.TcServiceKey]int32
 	prefixes  map[netip.Prefix]bool // true: denied
-	problems  []Problem
+	stations  []Problem             // with peers, ports and endpoints
+	services  []Problem             // with forwards
+	routes    []Problem             // with prefixes
+	problems  *[]Problem            // the list that is being filled
 }
 
-type forwardKey struct {
-	external netip.AddrPort
-	proto    Proto
+// endpoint is the one with an address, or none.
+func (w *wanted) endpoint(ip bpf.TcAddr) (Endpoint, bool) {
+	if w == nil {
+		return Endpoint{}, false
+	}
+	i, ok := w.endpoints[ip]
+	if !ok {
+		return Endpoint{}, false
+	}
+	return w.state.Endpoints[i], true
+}
+
+// forward is the one with an external side, or none.
+func (w *wanted) forward(k bpf.TcServiceKey) (Forward, bool) {
+	if w == nil {
+		return Forward{}, false
+	}
+	i, ok := w.forwards[k]
+	if !ok {
+		return Forward{}, false
+	}
+	return w.state.Forwards[i], true
 }
 
 func (w *wanted) problem(subject, format string, args ...any) {
-	w.problems = append(w.problems, Problem{Subject: subject, Err: fmt.Errorf(format, args...)})
+	*w.problems = append(*w.problems, Problem{Subject: subject, Err: fmt.Errorf(format, args...)})
 }
 
-// claim notes that a key is taken by an item. Of two that claim one key the lesser wins, whatever their order in the
-// State, so that every Apply decides alike.
-func claim[K comparable, T any](taken map[K]T, key K, item T, less func(a, b T) int) (loser T, clash bool) {
+// claim notes that a key is taken by an item of a list. Of two that claim one key the lesser wins, whatever their order in
+// the State, so that every Apply decides alike.
+func claim[K comparable, T any](taken map[K]int32, key K, list []T, item int32, less func(a, b *T) int) (loser int32, clash bool) {
 	held, ok := taken[key]
 	if !ok {
 		taken[key] = item
-		return loser, false
+		return 0, false
 	}
-	if less(item, held) < 0 {
+	if less(&list[item], &list[held]) < 0 {
 		taken[key] = item
 		return held, true
 	}
 	return item, true
 }
 
-// validate sorts a State into tables and reports every item that cannot be used. It never fails as a whole.
-func validate(c *Config, s *State) *wanted {
-	w := &wanted{
-		peers:     make(map[netip.Addr]Peer, len(s.Peers)),
-		ports:     make(map[int]Port, len(s.Ports)),
-		endpoints: make(map[netip.Addr]Endpoint, len(s.Endpoints)),
-		forwards:  make(map[forwardKey]Forward, len(s.Forwards)),
-		prefixes:  make(map[netip.Prefix]bool, len(s.Deny)+len(s.Allow)),
+// validate sorts a State into tables and reports every item that cannot be used. It never fails as a whole. What is the same
+// as in an earlier State is taken from there.
+func validate(c *Config, s *State, old *wanted, same sameness) *wanted {
+	w := &wanted{state: *s}
+	if same.stations {
+		w.peers, w.ports, w.endpoints, w.stations = old.peers, old.ports, old.endpoints, old.stations
+		w.state.Peers, w.state.Ports, w.state.Endpoints = old.state.Peers, old.state.Ports, old.state.Endpoints
+	} else {
+		w.problems = &w.stations
+		w.takePeers(c)
+		w.takePorts(c)
+		w.state.Endpoints = slices.Clone(s.Endpoints)
+		w.takeEndpoints(c)
 	}
-	w.takePeers(c, s.Peers)
-	w.takePorts(c, s.Ports)
-	w.takeEndpoints(c, s.Endpoints)
-	w.takeForwards(c, s.Forwards)
-	for i, list := range [][]netip.Prefix{s.Deny, s.Allow} {
+	if same.services {
+		w.forwards, w.services = old.forwards, old.services
+		w.state.Forwards = old.state.Forwards
+	} else {
+		w.problems = &w.services
+		w.state.Forwards = slices.Clone(s.Forwards)
+		w.takeForwards(c)
+	}
+	w.problems = &w.routes
+	w.takePrefixes()
+	return w
+}
+
+func (w *wanted) allProblems() []Problem { return slices.Concat(w.stations, w.services, w.routes) }
+
+func (w *wanted) takePrefixes() {
+	w.prefixes = make(map[netip.Prefix]bool, len(w.state.Deny)+len(w.state.Allow))
+	for i, list := range [][]netip.Prefix{w.state.Deny, w.state.Allow} {
 		for _, p := range list {
 			if !p.IsValid() {
 				w.problem("prefix "+p.String(), "not a prefix")
@@ -67,11 +112,11 @@ func validate(c *Config, s *State) *wanted {
 			w.prefixes[p.Masked()] = i == 0 // allowed wins over denied when both name the same prefix
 		}
 	}
-	return w
 }
 
-func (w *wanted) takePeers(c *Config, peers []Peer) {
-	for _, p := range peers {
+func (w *wanted) takePeers(c *Config) {
+	w.peers = make(map[netip.Addr]Peer, len(w.state.Peers))
+	for _, p := range w.state.Peers {
 		subject := "peer " + p.VTEP.String()
 		switch {
 		case !p.VTEP.Is4() || p.VTEP.IsUnspecified() || p.VTEP.IsMulticast() || p.VTEP.IsLoopback():
@@ -115,159 +160,167 @@ func ownerName(owner string) error {
 	return nil
 }
 
-func lessPort(a, b Port) int {
+func lessPort(a, b *Port) int {
 	return cmp.Or(cmp.Compare(a.Ifindex, b.Ifindex), a.IP.Compare(b.IP), bytes.Compare(a.MAC, b.MAC),
 		cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 }
 
-func (p Port) subject() string { return fmt.Sprintf("port %s (%d) of %s", p.Name, p.Ifindex, p.Owner) }
+func (p *Port) subject() string { return fmt.Sprintf("port %s (%d) of %s", p.Name, p.Ifindex, p.Owner) }
 
-func (w *wanted) takePorts(c *Config, ports []Port) {
-	macs := make(map[mac]Port, len(ports))
-	ips := make(map[netip.Addr]Port, len(ports))
-	var clashes []Port
-	for _, p := range ports {
-		err := lanAddress(c, p.IP, p.MAC)
-		if err == nil {
-			err = ownerName(p.Owner)
-		}
-		switch {
-		case err != nil:
-		case p.Ifindex <= 0:
-			err = fmt.Errorf("interface index %d", p.Ifindex)
-		case p.Owner == "":
-			err = fmt.Errorf("it has no owner")
-		case p.Kind != PortWebspace && p.Kind != PortPod:
-			err = fmt.Errorf("kind %d is unknown", p.Kind)
-		}
-		if err != nil {
+func (p *Port) check(c *Config) error {
+	if err := lanAddress(c, p.IP, p.MAC); err != nil {
+		return err
+	}
+	switch {
+	case p.Ifindex <= 0:
+		return fmt.Errorf("interface index %d", p.Ifindex)
+	case p.Owner == "":
+		return fmt.Errorf("it has no owner")
+	case p.Kind != PortWebspace && p.Kind != PortPod:
+		return fmt.Errorf("kind %d is unknown", p.Kind)
+	}
+	return ownerName(p.Owner)
+}
+
+func (w *wanted) takePorts(c *Config) {
+	list := w.state.Ports
+	indexes := make(map[int]int32, len(list))
+	for i := range list {
+		p := &list[i]
+		if err := p.check(c); err != nil {
 			w.problem(p.subject(), "%w", err)
 			continue
 		}
-		if l, clash := claim(w.ports, p.Ifindex, p, lessPort); clash {
-			w.problem(l.subject(), "another port has the same interface")
+		if l, clash := claim(indexes, p.Ifindex, list, int32(i), lessPort); clash {
+			w.problem(list[l].subject(), "another port has the same interface")
 		}
 	}
-	for _, p := range w.ports {
-		if l, clash := claim(macs, toMAC(p.MAC), p, lessPort); clash {
-			w.problem(l.subject(), "another port has the MAC %v", l.MAC)
+	macs := make(map[mac]int32, len(indexes))
+	ips := make(map[netip.Addr]int32, len(indexes))
+	w.ports = make(map[int]Port, len(indexes))
+	var clashes []int32
+	for ifindex, i := range indexes {
+		w.ports[ifindex] = list[i]
+		if l, clash := claim(macs, toMAC(list[i].MAC), list, i, lessPort); clash {
+			w.problem(list[l].subject(), "another port has the MAC %v", list[l].MAC)
 			clashes = append(clashes, l)
 		}
-		if l, clash := claim(ips, p.IP, p, lessPort); clash {
-			w.problem(l.subject(), "another port has the address %v", l.IP)
+		if l, clash := claim(ips, list[i].IP, list, i, lessPort); clash {
+			w.problem(list[l].subject(), "another port has the address %v", list[l].IP)
 			clashes = append(clashes, l)
 		}
 	}
-	for _, p := range clashes {
-		delete(w.ports, p.Ifindex)
+	for _, i := range clashes {
+		delete(w.ports, list[i].Ifindex)
 	}
 }
 
-func lessEndpoint(a, b Endpoint) int {
+func lessEndpoint(a, b *Endpoint) int {
 	return cmp.Or(cmp.Compare(a.Owner, b.Owner), a.IP.Compare(b.IP), bytes.Compare(a.MAC, b.MAC),
 		a.VTEP.Compare(b.VTEP), cmp.Compare(a.Ifindex, b.Ifindex))
 }
 
-func (e Endpoint) subject() string { return fmt.Sprintf("endpoint %v of %q", e.IP, e.Owner) }
+func (e *Endpoint) subject() string { return fmt.Sprintf("endpoint %v of %q", e.IP, e.Owner) }
 
-func (w *wanted) takeEndpoints(c *Config, endpoints []Endpoint) {
-	macs := make(map[mac]Endpoint, len(endpoints))
-	var clashes []Endpoint
-	for _, e := range endpoints {
+func (w *wanted) takeEndpoints(c *Config) {
+	list := w.state.Endpoints
+	w.endpoints = make(map[bpf.TcAddr]int32, len(list))
+	macs := make(map[mac]int32, len(list))
+	for i := range list {
+		e := &list[i]
 		if e.IP == c.NodeIP && !e.VTEP.IsValid() {
 			continue // the node itself: the dataplane knows better
 		}
-		err := lanAddress(c, e.IP, e.MAC)
-		if err == nil {
-			err = ownerName(e.Owner)
-		}
-		switch {
-		case err != nil:
-		case e.VTEP.IsValid():
-			if _, ok := w.peers[e.VTEP]; !ok {
-				err = fmt.Errorf("it is behind %v, which is no peer", e.VTEP)
-			}
-			e.Ifindex = 0
-		case e.Ifindex != 0:
-			// A frame would be handed to the interface; it must be the guarded port of this very address.
-			if p, ok := w.ports[e.Ifindex]; !ok || p.IP != e.IP || !bytes.Equal(p.MAC, e.MAC) {
-				w.problem(e.subject(), "interface %d is no port of this address and MAC: taken as stopped", e.Ifindex)
-				e.Ifindex = 0
-			}
-		}
-		if err != nil {
+		if err := w.checkEndpoint(c, e); err != nil {
 			w.problem(e.subject(), "%w", err)
 			continue
 		}
-		if l, clash := claim(w.endpoints, e.IP, e, lessEndpoint); clash {
-			w.problem(l.subject(), "another endpoint has this address")
+		if l, clash := claim(w.endpoints, wire(e.IP), list, int32(i), lessEndpoint); clash {
+			w.problem(list[l].subject(), "another endpoint has this address")
 		}
 	}
-	for _, e := range w.endpoints {
-		if l, clash := claim(macs, toMAC(e.MAC), e, lessEndpoint); clash {
-			w.problem(l.subject(), "another endpoint has the MAC %v", l.MAC)
+	var clashes []int32
+	for _, i := range w.endpoints {
+		if l, clash := claim(macs, toMAC(list[i].MAC), list, i, lessEndpoint); clash {
+			w.problem(list[l].subject(), "another endpoint has the MAC %v", list[l].MAC)
 			clashes = append(clashes, l)
 		}
 	}
-	for _, e := range clashes {
-		delete(w.endpoints, e.IP)
+	for _, i := range clashes {
+		delete(w.endpoints, wire(list[i].IP))
 	}
 }
 
-func lessForward(a, b Forward) int {
+// checkEndpoint also corrects what can be: a place that does not exist makes an endpoint stopped.
+func (w *wanted) checkEndpoint(c *Config, e *Endpoint) error {
+	if err := lanAddress(c, e.IP, e.MAC); err != nil {
+		return err
+	}
+	if e.VTEP.IsValid() {
+		if _, ok := w.peers[e.VTEP]; !ok {
+			return fmt.Errorf("it is behind %v, which is no peer", e.VTEP)
+		}
+		e.Ifindex = 0
+	} else if e.Ifindex != 0 {
+		// A frame would be handed to the interface; it must be the guarded port of this very address.
+		if p, ok := w.ports[e.Ifindex]; !ok || p.IP != e.IP || !bytes.Equal(p.MAC, e.MAC) {
+			w.problem(e.subject(), "interface %d is no port of this address and MAC: taken as stopped", e.Ifindex)
+			e.Ifindex = 0
+		}
+	}
+	return ownerName(e.Owner)
+}
+
+func lessForward(a, b *Forward) int {
 	return cmp.Or(cmp.Compare(a.Owner, b.Owner), a.Target.Compare(b.Target), a.Entry.Compare(b.Entry))
 }
 
-func (f Forward) subject() string {
+func (f *Forward) subject() string {
 	return fmt.Sprintf("forward %v %v of %q", f.Proto, f.External, f.Owner)
 }
 
-func (w *wanted) takeForwards(c *Config, forwards []Forward) {
-	for _, f := range forwards {
-		var err error
-		switch {
-		case f.Proto != TCP && f.Proto != UDP:
-			err = fmt.Errorf("protocol %v cannot be forwarded", f.Proto)
-		case !f.External.Addr().Is4() || f.External.Port() == 0 || f.External.Addr().IsUnspecified():
-			err = fmt.Errorf("its external side is not an IPv4 address and port")
-		case c.Prefix.Contains(f.External.Addr()):
-			err = fmt.Errorf("its external address is inside the LAN")
-		case !f.Target.Addr().Is4() || f.Target.Port() == 0 || !c.Prefix.Contains(f.Target.Addr()):
-			err = fmt.Errorf("its target %v is not an address and port of the LAN", f.Target)
-		case f.Proto == UDP && f.External.Port() == c.Port && (f.External.Addr() == c.VTEP || f.External.Addr() == f.Entry):
-			err = fmt.Errorf("UDP port %d carries the tunnel", c.Port)
-		case f.Entry.IsValid() && f.Entry != c.VTEP:
-			if _, ok := w.peers[f.Entry]; !ok {
-				err = fmt.Errorf("it enters at %v, which is no peer", f.Entry)
-			}
-		default:
-			f.Entry = netip.Addr{}
-		}
-		if err != nil {
+func (w *wanted) takeForwards(c *Config) {
+	list := w.state.Forwards
+	w.forwards = make(map[bpf.TcServiceKey]int32, len(list))
+	for i := range list {
+		f := &list[i]
+		if err := w.checkForward(c, f); err != nil {
 			w.problem(f.subject(), "%w", err)
 			continue
 		}
-		if _, ok := w.endpoints[f.Target.Addr()]; !ok {
-			w.problem(f.subject(), "no endpoint has its target's address %v", f.Target.Addr())
-			continue
-		}
-		if l, clash := claim(w.forwards, forwardKey{f.External, f.Proto}, f, lessForward); clash {
-			if lessForward(l, w.forwards[forwardKey{f.External, f.Proto}]) != 0 {
-				w.problem(l.subject(), "%q has the same external port", w.forwards[forwardKey{f.External, f.Proto}].Owner)
+		key := serviceKey(wire(f.External.Addr()), f.External.Port(), f.Proto)
+		if l, clash := claim(w.forwards, key, list, int32(i), lessForward); clash {
+			if winner := &list[w.forwards[key]]; lessForward(&list[l], winner) != 0 {
+				w.problem(list[l].subject(), "%q has the same external port", winner.Owner)
 			}
 		}
 	}
 }
 
-// String is the protocol's name in lower case, or its number.
-func (p Proto) String() string {
-	switch p {
-	case ICMP:
-		return "icmp"
-	case TCP:
-		return "tcp"
-	case UDP:
-		return "udp"
+// checkForward also writes this node's own address as entry in the one way that maps know it: as none.
+func (w *wanted) checkForward(c *Config, f *Forward) error {
+	if f.Entry == c.VTEP {
+		f.Entry = netip.Addr{}
 	}
-	return fmt.Sprintf("protocol %d", uint8(p))
+	switch {
+	case f.Proto != TCP && f.Proto != UDP:
+		return fmt.Errorf("%v cannot be forwarded", f.Proto)
+	case !f.External.Addr().Is4() || f.External.Port() == 0 || f.External.Addr().IsUnspecified():
+		return fmt.Errorf("its external side is not an IPv4 address and port")
+	case c.Prefix.Contains(f.External.Addr()):
+		return fmt.Errorf("its external address is inside the LAN")
+	case !f.Target.Addr().Is4() || f.Target.Port() == 0 || !c.Prefix.Contains(f.Target.Addr()):
+		return fmt.Errorf("its target %v is not an address and port of the LAN", f.Target)
+	case f.Proto == UDP && f.External.Port() == c.Port && (f.External.Addr() == c.VTEP || f.External.Addr() == f.Entry):
+		return fmt.Errorf("UDP port %d carries the tunnel", c.Port)
+	}
+	if f.Entry.IsValid() {
+		if _, ok := w.peers[f.Entry]; !ok {
+			return fmt.Errorf("it enters at %v, which is no peer", f.Entry)
+		}
+	}
+	if _, ok := w.endpoints[wire(f.Target.Addr())]; !ok {
+		return fmt.Errorf("no endpoint has its target's address %v", f.Target.Addr())
+	}
+	return nil
 }
