@@ -16,7 +16,7 @@
 #define IS_XDP 0
 
 /* enum tcx_action_base of linux/bpf.h, which the headers of Debian 12 (6.1) do not have yet. */
-enum { CTX_NEXT = -1, CTX_PASS = 0, CTX_DROP = 2, CTX_SENT = 7, CTX_BOUNCED = 7 };
+enum { CTX_NEXT = -1, CTX_PASS = 0, CTX_DROP = 2, CTX_SENT = 7 };
 
 #define ctx_data(ctx) ((void *)(long)(ctx)->data)
 #define ctx_end(ctx) ((void *)(long)(ctx)->data_end)

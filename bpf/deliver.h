@@ -48,14 +48,14 @@ static __always_inline bool leave_to_tcx(const struct endpoint *ep)
 
 /*
  * The largest packet that may be sent to an endpoint. A local veth would take any size, but a sender that asks to be told
- * (DF) is told: answers come in the same size, and do not fit.
+ * (DF) is told: answers come in the same size, and do not fit. XDP cannot send what is larger than the device's MTU.
  */
 static __always_inline __u32 path_size(const struct pkt *p, const struct endpoint *ep)
 {
 	struct peer *peer;
 
 	if (ep->ifindex)
-		return p->frag & FRAG_DF ? lan_mtu : 0xffff;
+		return IS_XDP || p->frag & FRAG_DF ? lan_mtu : 0xffff;
 	peer = bpf_map_lookup_elem(&peers, &ep->vtep);
 	return peer && peer->flags & PEER_READY ? peer->mtu - TUNNEL_SIZE : lan_mtu;
 }

@@ -117,8 +117,6 @@ static __always_inline int finish(CTX *ctx, const struct pkt *p, int hook, int v
 		return pass;
 	if (v == SENT)
 		return CTX_SENT;
-	if (v == SENT_BACK)
-		return CTX_BOUNCED;
 	count_drop(ctx, p->slot, -v, hook);
 	return CTX_DROP;
 }

@@ -3,7 +3,6 @@
 
 /* What a helper decides about a frame: one of these, or a negative enum drop_reason. */
 enum verdict {
-	PASS = 0,	/* to whatever comes next: the bridge, the kernel's stack */
-	SENT = 7,	/* redirected */
-	SENT_BACK = 8, /* the same, out of where it came from */
+	PASS = 0, /* to whatever comes next: the bridge, the kernel's stack */
+	SENT = 7, /* redirected */
 };
