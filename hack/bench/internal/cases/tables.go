@@ -129,6 +129,7 @@ func (n NIC) Tables(ctx context.Context, rounds int) ([]Figure, error) {
 		t.call("restart", "node.reopen", struct{}{})
 		t.apply("restart-apply", "crowd-moved")
 		t.apply("endpoints-unload", "few")
+		t.call("forwards-batch", "node.batch", daemon.Entries{N: Many})
 		t.kernel(n.Kernel, many)
 	}
 	if t.err != nil {
@@ -138,6 +139,7 @@ func (n NIC) Tables(ctx context.Context, rounds int) ([]Figure, error) {
 	add := func(name, variant, title string, goal float64) {
 		out = append(out, Figure{Name: name, Title: title, Unit: "ms", Variant: variant, Goal: goal, Spread: measure.SpreadOf(t.times[name])})
 	}
+	add("forwards-batch", Lanyard, "16,384 forwards written to their map in one batch", 10)
 	add("forwards-load", Lanyard, "Apply: 16,380 forwards added in one batch", 10)
 	add("forwards-load-kernel", Kernel, "nft -f: the same forwards into the map", 0)
 	add("forwards-same", Lanyard, "Apply: 16,384 forwards, nothing changed", 0)

@@ -38,6 +38,7 @@ func (n *Node) Ops() map[string]cell.Handler {
 		"node.open":   cell.Op(n.open),
 		"node.state":  cell.Op(n.state),
 		"node.apply":  cell.Op(n.apply),
+		"node.batch":  cell.Op(n.batch),
 		"node.reopen": cell.Op(n.reopen),
 		"node.status": cell.Op(n.status),
 		"node.drops":  cell.Op(n.drops),
