@@ -54,6 +54,22 @@ func TestHairpin(t *testing.T) {
 	Case{Name: "answer of the neighbour here", Program: "port", On: w.WS2.Name, With: opened(9001), In: reply(w.WS2, "SA", 90).Bytes(),
 		Want: Sent, To: Redirect{How: ToPeer}, ToName: w.WS1.Name, AnyOut: true,
 		Check: judge(func(ttl uint8) []byte { return sawn(w.WS2, netip.AddrPortFrom(w.VTEP, 9001), "SA", TTL(ttl)) })}.Run(t, w)
+	// Its error about what the opener sent quotes the target; the opener knows only the public side.
+	quoted := Ether(w.Gateway.MAC, w.WS2.MAC).IPv4(w.WS1.IP, w.WS2.IP, TTL(63)).TCP(40000, 90, "S", 0)
+	opener := Ether(w.Gateway.MAC, w.WS2.MAC).IPv4(w.WS1.IP, w.VTEP, TTL(63)).TCP(40000, 9001, "S", 0)
+	Case{Name: "error of the neighbour here", Program: "port", On: w.WS2.Name, With: opened(9001),
+		In:   Ether(w.WS2.MAC, w.WS1.MAC).IPv4(w.WS2.IP, w.WS1.IP).ICMP(3, 3, 0, 0).Data(quote(quoted, true)).Bytes(),
+		Want: Sent, To: Redirect{How: ToPeer}, ToName: w.WS1.Name, AnyOut: true,
+		Check: judge(func(ttl uint8) []byte {
+			return Ether(w.Gateway.MAC, w.WS1.MAC).IPv4(w.VTEP, w.WS1.IP, TTL(ttl)).ICMP(3, 3, 0, 0).Data(quote(opener, true)).Bytes()
+		})}.Run(t, w)
+	// Its own forward: it must not see its own address as the source, and the answer must find back.
+	self := routed(w, w.VTEP).TCP(40000, 8080, "S", 0).Bytes()
+	Case{Name: "to itself", Program: "port", On: w.WS1.Name, In: self, Want: Sent, To: Redirect{How: ToPeer}, ToName: w.WS1.Name, Entries: map[string]int{"flows": 2},
+		Out: Ether(w.Gateway.MAC, w.WS1.MAC).IPv4(w.VTEP, w.WS1.IP, TTL(63)).TCP(40000, 80, "S", 0).Bytes()}.Run(t, w)
+	Case{Name: "answer to itself", Program: "port", On: w.WS1.Name, After: [][]byte{self}, In: routed(w, w.VTEP).TCP(80, 40000, "SA", 0).Bytes(),
+		Want: Sent, To: Redirect{How: ToPeer}, ToName: w.WS1.Name,
+		Out: Ether(w.Gateway.MAC, w.WS1.MAC).IPv4(w.VTEP, w.WS1.IP, TTL(63)).TCP(8080, 40000, "SA", 0).Bytes()}.Run(t, w)
 	Case{Name: "a neighbour's own connection beside it", Program: "port", On: w.WS2.Name, With: opened(9001), In: reply(w.WS2, "S", 91).Bytes(),
 		Want: Sent, To: Redirect{How: ToPeer}, ToName: w.WS1.Name}.Run(t, w)
 	eachUnderlay(t, func(t *testing.T, w *World, run func(Case)) {

@@ -185,6 +185,9 @@ func TestFlowStates(t *testing.T) {
 	states("FIN back", out|syn|back_|ackBack|finOut|finBack)
 	send("underlay", underlay, back(w, w.Server).TCP(80, port, "R", 0).Bytes())
 	states("RST", out|syn|back_|ackBack|finOut|finBack|rst)
+	// The same ports again: a new connection must not inherit the short timeout of the old one.
+	send("port", w.WS1.Name, routed(w, w.Server).TCP(40000, 80, "S", 1410).Bytes())
+	states("a new SYN", out|syn)
 }
 
 // TestFlowEntries: both entries of a flow name each other, and carry what user space reads.

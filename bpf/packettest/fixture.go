@@ -35,7 +35,8 @@ type Peer struct {
 //	webspaces  WS1 172.24.1.1, WS2 .1.2 here; WS3 .1.3 on node 3; WS4 .1.4 on node 2; WS5 .1.5 on a node whose next hop is unknown
 //	infra      Node 172.24.0.1 (this), Node3 172.24.0.3, Pod 172.24.0.254 (an ingress, here)
 //	underlay   192.0.2.1 (this; also the uplink), peers .2 .3, .5 (not ready), .9 (foreign); router .254; Stranger .77
-//	outside    Server 198.51.100.10, Client 203.0.113.10; Narrow 198.51.101.10 behind a path MTU of 1300
+//	outside    Server 198.51.100.10, Client 203.0.113.10; Narrow 198.51.101.10 behind a path MTU of 1300; Nowhere
+//	           198.51.102.10, without a route; Lost 198.51.103.10, behind a router whose MAC is not known
 type Net struct {
 	WS1, WS2, WS3, WS4, WS5 Host
 	Node, Node3, Pod        Host
@@ -46,6 +47,7 @@ type Net struct {
 	UnderlayMAC, RouterMAC  net.HardwareAddr
 	Router, Stranger        netip.Addr
 	Server, Client, Narrow  netip.Addr
+	Nowhere, Lost           netip.Addr
 	VNI                     uint32
 	Port                    uint16 // of the tunnel
 	NATFirst, NATLast       uint16
@@ -73,7 +75,7 @@ func Fixture() Net {
 		Peer2:   peer(2, 1), Peer3: peer(3, 1), Peer5: peer(5, 0), Foreign: peer(9, 1|2),
 		VTEP: IP("192.0.2.1"), UnderlayMAC: MAC("02:75:00:00:00:01"), RouterMAC: MAC("02:75:00:00:00:fe"),
 		Router: IP("192.0.2.254"), Stranger: IP("192.0.2.77"),
-		Server: IP("198.51.100.10"), Client: IP("203.0.113.10"), Narrow: IP("198.51.101.10"),
+		Server: IP("198.51.100.10"), Client: IP("203.0.113.10"), Narrow: IP("198.51.101.10"), Nowhere: IP("198.51.102.10"), Lost: IP("198.51.103.10"),
 		VNI: 7331, Port: 4789, NATFirst: 20000, NATLast: 20999, MTU: 1450, NarrowMTU: 1300,
 		Prefix:        netip.MustParsePrefix("172.24.0.0/16"),
 		InfraPrefixes: prefixes("172.24.0.0/24", "172.24.254.0/24"),
@@ -207,7 +209,9 @@ func (n Net) routes(under int) error {
 	}
 	for _, r := range []netlink.Route{
 		{LinkIndex: under, Gw: n.Router.AsSlice()},
-		{LinkIndex: under, Gw: n.Router.AsSlice(), MTU: int(n.NarrowMTU), MTULock: true, Dst: &net.IPNet{IP: net.IPv4(198, 51, 101, 0).To4(), Mask: net.CIDRMask(24, 32)}},
+		{LinkIndex: under, Gw: n.Router.AsSlice(), MTU: int(n.NarrowMTU), MTULock: true, Dst: around(n.Narrow)},
+		{Type: unix.RTN_UNREACHABLE, Dst: around(n.Nowhere)},
+		{LinkIndex: under, Gw: net.IPv4(192, 0, 2, 253), Dst: around(n.Lost)},
 	} {
 		if err := netlink.RouteAdd(&r); err != nil {
 			return fmt.Errorf("route %v: %w", r, err)
@@ -219,4 +223,10 @@ func (n Net) routes(under int) error {
 		}
 	}
 	return nil
+}
+
+// around gives the /24 of an address.
+func around(a netip.Addr) *net.IPNet {
+	p := netip.PrefixFrom(a, 24).Masked()
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(24, 32)}
 }

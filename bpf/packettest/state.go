@@ -136,7 +136,14 @@ func (w *World) forward(put func(table string, key, value any), f Forward) {
 
 // Limits sets how many flows a webspace always may hold, may hold at most, and how many there may be beyond the shares.
 func (w *World) Limits(share, quota, pool uint32) error {
-	return w.Tables["settings"].Put(uint32(0), Record{"uplink": w.VTEP, "nh_epoch": 7, "flow_share": share, "flow_quota": quota, "flow_pool": pool})
+	return w.settings(share, quota, pool, 7)
+}
+
+// Epoch begins a new epoch of next hops; 7 is the fixture's.
+func (w *World) Epoch(n uint32) error { return w.settings(1000, 2000, 1000, n) }
+
+func (w *World) settings(share, quota, pool, epoch uint32) error {
+	return w.Tables["settings"].Put(uint32(0), Record{"uplink": w.VTEP, "nh_epoch": epoch, "flow_share": share, "flow_quota": quota, "flow_pool": pool})
 }
 
 // clear empties a hash, and zeroes an array as far as the fixture's slots go.
