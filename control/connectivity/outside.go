@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/lanyard-project/lanyard/control/connectivity/probe"
 )
@@ -71,20 +72,18 @@ func (r *runner) forwardJobs() []job {
 		if len(external) == 0 {
 			continue
 		}
-		address := external[0]
-		for _, s := range []*space{entry, r.spaces[0]} {
-			place := "on that node"
-			if s != entry {
-				place = "on another node"
-			}
-			to := netip.AddrPortFrom(address, s.external)
-			do := "on " + entry.node + ": lanyard status forwards; lanyard trace"
-			jobs = append(jobs,
-				job{name: "forward, TCP, webspace " + place, to: s.label(), needs: []*space{s}, do: do,
-					run: func(ctx context.Context) (string, error) { return r.forwardTCP(ctx, s, to) }},
-				job{name: "forward, UDP, webspace " + place, to: s.label(), needs: []*space{s}, do: do,
-					run: func(ctx context.Context) (string, error) { return r.forwardUDP(ctx, s, to) }})
+		there := r.elsewhere(entry)
+		add := func(name string, s *space, port uint16, f func(context.Context, *space, netip.AddrPort) (string, error)) {
+			to := netip.AddrPortFrom(external[0], port)
+			jobs = append(jobs, job{name: name, to: s.label(), needs: []*space{s}, do: "on " + entry.node + ": lanyard status forwards; lanyard trace",
+				run: func(ctx context.Context) (string, error) { return f(ctx, s, to) }})
 		}
+		add("forward, TCP, webspace on that node", entry, entry.external, r.forwardTCP)
+		add("forward, UDP, webspace on that node", entry, entry.external, r.forwardUDP)
+		add("forward, second port of a service", entry, entry.second, r.forwardTCP)
+		add("forward, port unreachable comes back", entry, entry.second, unreachable)
+		add("forward, TCP, webspace on another node", there, there.external, r.forwardTCP)
+		add("forward, UDP, webspace on another node", there, there.external, r.forwardUDP)
 	}
 	if len(jobs) == 0 {
 		jobs = append(jobs, job{name: "forward from outside", to: r.spaces[0].label(), run: func(context.Context) (string, error) {
@@ -92,6 +91,26 @@ func (r *runner) forwardJobs() []job {
 		}})
 	}
 	return jobs
+}
+
+// elsewhere is a webspace on neither this node nor that of entry, if there is one, and else one on this node.
+func (r *runner) elsewhere(entry *space) *space {
+	for _, s := range r.spaces[2:] {
+		if s.node != entry.node {
+			return s
+		}
+	}
+	return r.spaces[0]
+}
+
+// unreachable: nobody listens behind the forward, and the webspace's ICMP error about that must arrive as one about the
+// external address.
+func unreachable(ctx context.Context, _ *space, to netip.AddrPort) (string, error) {
+	t, err := probe.TalkUDP(ctx, to)
+	if err == nil && !strings.Contains(t.Error, "refused") {
+		err = fmt.Errorf("the answer was %q, and not an ICMP error", t.Error)
+	}
+	return to.String() + ", " + t.Error, err
 }
 
 // forwardTCP: the server must see our real address and port.

@@ -34,6 +34,7 @@ type space struct {
 	local    bool
 	ip       netip.Addr
 	external uint16 // port of its forwards, TCP and UDP, to probe.Port
+	second   uint16 // another: TCP to probe.Port as well, UDP to a port where nobody listens
 	leased   bool
 	lxd      LXD
 }
@@ -120,11 +121,13 @@ func (r *runner) plan(list []webspace.Instance) {
 		if n := len(r.spaces) / 26; n > 0 {
 			s.letter += strconv.Itoa(n)
 		}
-		for range 1000 {
-			p := r.o.External.First + uint16(rand.IntN(int(r.o.External.Last-r.o.External.First)+1))
-			if !taken[p] {
-				taken[p], s.external = true, p
-				break
+		for _, port := range []*uint16{&s.external, &s.second} {
+			for range 1000 {
+				p := r.o.External.First + uint16(rand.IntN(int(r.o.External.Last-r.o.External.First)+1))
+				if !taken[p] {
+					taken[p], *port = true, p
+					break
+				}
 			}
 		}
 		r.spaces = append(r.spaces, s)
@@ -150,9 +153,9 @@ func (r *runner) create(ctx context.Context) error {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			record := webspace.Record{Config: webspace.Config{HTTPPort: 80}}
-			if s.external != 0 {
-				record.Ports = webspace.Ports{s.external: probe.Port}
-				record.UDPPorts = webspace.Ports{s.external: probe.Port}
+			if s.external != 0 && s.second != 0 {
+				record.Ports = webspace.Ports{s.external: probe.Port, s.second: probe.Port}
+				record.UDPPorts = webspace.Ports{s.external: probe.Port, s.second: probe.Closed}
 			}
 			i, err := r.lxd.Create(ctx, webspace.CreateOptions{
 				UID: r.base + n, Image: r.image, Record: record, Node: s.node, MTU: r.node.MTU, Start: true,

@@ -17,6 +17,9 @@ import (
 // Port of the server in every temporary webspace, TCP and UDP.
 const Port = 7007
 
+// Closed is a port where nobody listens.
+const Closed = Port + 1
+
 // Hello is what the server says first: how it sees the client.
 type Hello struct {
 	Peer netip.AddrPort `json:"peer"`

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 )
 
@@ -66,11 +67,11 @@ func TalkUDP(ctx context.Context, to netip.AddrPort) (Talk, error) {
 		buf := make([]byte, 2048)
 		var n int
 		for range 3 {
-			if _, err = c.Write([]byte("hello")); err != nil {
-				continue
+			if _, err = c.Write([]byte("hello")); err == nil {
+				_ = c.SetReadDeadline(time.Now().Add(time.Second))
+				n, err = c.Read(buf)
 			}
-			_ = c.SetReadDeadline(time.Now().Add(time.Second))
-			if n, err = c.Read(buf); err == nil {
+			if err == nil || errors.Is(err, syscall.ECONNREFUSED) { // an ICMP error is an answer too
 				break
 			}
 		}
