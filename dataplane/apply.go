@@ -91,7 +91,11 @@ func (d *Dataplane) apply(ctx context.Context, s *State) (Changes, error) {
 	var forwards change[bpf.TcServiceKey, bpf.TcForward]
 	var inverses change[bpf.TcServiceKey, bpf.TcInverse]
 	if !same.services {
-		forwards, inverses = d.tables.forwards.diff(b.forwards), d.tables.inverses.diff(b.inverses)
+		for k, i := range w.forwards {
+			d.tables.forwards.compare(&forwards, k, b.services.forward(i))
+		}
+		d.tables.forwards.unwanted(&forwards, len(w.forwards), func(k bpf.TcServiceKey) bool { _, ok := w.forwards[k]; return ok })
+		inverses = d.tables.inverses.diff(b.services.inverses)
 	}
 	if len(prefixes.keys)+len(prefixes.gone) > 0 {
 		d.deniedChanged = true

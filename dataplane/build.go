@@ -14,16 +14,15 @@ type built struct {
 	ports     map[uint32]bpf.TcPort
 	endpoints map[bpf.TcAddr]bpf.TcEndpoint
 	macs      map[bpf.TcMacKey]bpf.TcEndpoint
-	forwards  map[bpf.TcServiceKey]bpf.TcForward
-	inverses  map[bpf.TcServiceKey]bpf.TcInverse
+	services  *services
 	prefixes  map[bpf.TcPrefixKey]uint32
 	kernel    map[int]portState
 	flood     map[netip.Addr]struct{}
 
-	stations, services, routes []Problem
+	stations, crowded, routes []Problem
 }
 
-func (b *built) allProblems() []Problem { return slices.Concat(b.stations, b.services, b.routes) }
+func (b *built) allProblems() []Problem { return slices.Concat(b.stations, b.crowded, b.routes) }
 
 // build translates. What does not fit into its table is a problem of its own, and what is there already stays. Parts that
 // are the same as before are taken from old.
@@ -35,16 +34,11 @@ func (d *Dataplane) build(w *wanted, old *built, same sameness) *built {
 		d.buildStations(b, w)
 	}
 	if same.services {
-		b.forwards, b.inverses, b.services = old.forwards, old.inverses, old.services
+		b.services, b.crowded = old.services, old.crowded
 	} else {
-		b.forwards, b.inverses = buildForwards(w.state.Forwards, w.forwards, func(target bpf.TcAddr) uint32 {
-			if e, _ := w.endpoint(target); !e.VTEP.IsValid() {
-				return d.slots.owner[e.Owner]
-			}
-			return 0
-		})
-		cut(d.tables.forwards, b.forwards, &b.services, "forwards")
-		cut(d.tables.inverses, b.inverses, &b.services, "forwards' answers")
+		cut(d.tables.forwards, w.forwards, &b.crowded, "forwards")
+		b.services = buildServices(w, d.slots)
+		cut(d.tables.inverses, b.services.inverses, &b.crowded, "forwards' answers")
 	}
 	b.prefixes = make(map[bpf.TcPrefixKey]uint32, len(w.prefixes))
 	for p, deny := range w.prefixes {
@@ -106,7 +100,7 @@ func (d *Dataplane) buildEndpoints(b *built, w *wanted) {
 }
 
 // cut takes out what a table has no room for. What the kernel has already stays before what is new.
-func cut[K, V comparable](t *table[K, V], want map[K]V, problems *[]Problem, what string) {
+func cut[K, V comparable, W any](t *table[K, V], want map[K]W, problems *[]Problem, what string) {
 	over := len(want) - int(t.m.MaxEntries())
 	if over <= 0 {
 		return

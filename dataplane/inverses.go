@@ -11,50 +11,64 @@ func serviceKey(ip bpf.TcAddr, port uint16, proto Proto) (k bpf.TcServiceKey) {
 	return k
 }
 
-// buildForwards makes both directions of all forwards.
+func (f *Forward) target() bpf.TcServiceKey {
+	return serviceKey(wire(f.Target.Addr()), f.Target.Port(), f.Proto)
+}
+
+const trackedFlag = uint8(bpf.TcForwardFlagsFORWARD_TRACKED)
+
+// services makes both directions of all forwards.
 //
 // The inverse of a forward is stateless while its target has no other external side: the answer's source is rewritten by
 // looking up where it comes from. With several, each client is noted in `tracks`, and the inverse is only what
-// holds when that note is lost: then an external side of this very node is preferred, and of several the least, so that
-// every build of the tables, and every node, decides alike.
-func buildForwards(list []Forward, chosen map[bpf.TcServiceKey]int32, slot func(target bpf.TcAddr) uint32) (
-	map[bpf.TcServiceKey]bpf.TcForward, map[bpf.TcServiceKey]bpf.TcInverse,
-) {
-	const tracked = uint8(bpf.TcForwardFlagsFORWARD_TRACKED)
-	to := make(map[bpf.TcServiceKey]bpf.TcForward, len(chosen))
-	back := make(map[bpf.TcServiceKey]bpf.TcInverse, len(chosen))
-	var first map[bpf.TcServiceKey]int32 // the default of the ambiguous
-	for k, i := range chosen {
-		f := &list[i]
-		at := serviceKey(wire(f.Target.Addr()), f.Target.Port(), f.Proto)
-		to[k] = bpf.TcForward{Ip: at.Ip, Entry: wire(f.Entry), Port: at.Port, Slot: slot(at.Ip)}
-		n := len(back)
-		if back[at] = (bpf.TcInverse{Ip: k.Ip, Entry: wire(f.Entry), Port: k.Port}); len(back) == n {
-			if first == nil {
-				first = map[bpf.TcServiceKey]int32{}
+// holds when that note is lost: then an external side of this very node is preferred, and of several the least, so
+// that every Apply decides alike.
+type services struct {
+	w         *wanted
+	slots     *slots
+	inverses  map[bpf.TcServiceKey]bpf.TcInverse
+	ambiguous map[bpf.TcServiceKey]int32 // target -> its default
+}
+
+func buildServices(w *wanted, slots *slots) *services {
+	s := &services{w: w, slots: slots, inverses: make(map[bpf.TcServiceKey]bpf.TcInverse, len(w.forwards))}
+	list := w.state.Forwards
+	for k, i := range w.forwards {
+		at, n := list[i].target(), len(s.inverses)
+		s.inverses[at] = bpf.TcInverse{Ip: k.Ip, Entry: wire(list[i].Entry), Port: k.Port}
+		if len(s.inverses) == n {
+			if s.ambiguous == nil {
+				s.ambiguous = map[bpf.TcServiceKey]int32{}
 			}
-			first[at] = -1
+			s.ambiguous[at] = -1
 		}
 	}
-	if first == nil {
-		return to, back
+	if s.ambiguous == nil {
+		return s
 	}
-	for k, i := range chosen {
-		f := &list[i]
-		at := serviceKey(wire(f.Target.Addr()), f.Target.Port(), f.Proto)
-		best, ambiguous := first[at]
-		if !ambiguous {
-			continue
-		}
-		v := to[k]
-		v.Flags = tracked
-		to[k] = v
-		if best < 0 || preferred(f, &list[best]) {
-			first[at] = i
-			back[at] = bpf.TcInverse{Ip: k.Ip, Entry: v.Entry, Port: k.Port, Flags: tracked}
+	for k, i := range w.forwards {
+		at := list[i].target()
+		best, ok := s.ambiguous[at]
+		if ok && (best < 0 || preferred(&list[i], &list[best])) {
+			s.ambiguous[at] = i
+			s.inverses[at] = bpf.TcInverse{Ip: k.Ip, Entry: wire(list[i].Entry), Port: k.Port, Flags: trackedFlag}
 		}
 	}
-	return to, back
+	return s
+}
+
+// forward is the entry of an external side.
+func (s *services) forward(i int32) bpf.TcForward {
+	f := &s.w.state.Forwards[i]
+	at := f.target()
+	v := bpf.TcForward{Ip: at.Ip, Entry: wire(f.Entry), Port: at.Port}
+	if e := &s.w.state.Endpoints[s.w.targets[i]]; !e.VTEP.IsValid() {
+		v.Slot = s.slots.owner[e.Owner]
+	}
+	if _, ok := s.ambiguous[at]; ok {
+		v.Flags = trackedFlag
+	}
+	return v
 }
 
 // preferred reports whether a is the better default than b.

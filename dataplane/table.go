@@ -70,26 +70,37 @@ type change[K, V comparable] struct {
 // asked for what differs alone.
 func (t *table[K, V]) diff(want map[K]V) (c change[K, V]) {
 	for k, v := range want {
-		old, ok := t.shadow[k]
-		switch {
-		case !ok:
-			c.added++
-		case old != v:
-			c.updated++
-		default:
-			continue
-		}
-		c.keys = append(c.keys, k)
-		c.values = append(c.values, v)
+		t.compare(&c, k, v)
 	}
-	if len(t.shadow)+c.added > len(want) {
-		for k := range t.shadow {
-			if _, ok := want[k]; !ok {
-				c.gone = append(c.gone, k)
-			}
-		}
-	}
+	t.unwanted(&c, len(want), func(k K) bool { _, ok := want[k]; return ok })
 	return c
+}
+
+// compare notes an entry that the shadow lacks, or has otherwise.
+func (t *table[K, V]) compare(c *change[K, V], k K, v V) {
+	old, ok := t.shadow[k]
+	switch {
+	case !ok:
+		c.added++
+	case old != v:
+		c.updated++
+	default:
+		return
+	}
+	c.keys = append(c.keys, k)
+	c.values = append(c.values, v)
+}
+
+// unwanted notes what the shadow has beyond n wanted entries.
+func (t *table[K, V]) unwanted(c *change[K, V], n int, wanted func(K) bool) {
+	if len(t.shadow)+c.added == n {
+		return
+	}
+	for k := range t.shadow {
+		if !wanted(k) {
+			c.gone = append(c.gone, k)
+		}
+	}
 }
 
 // write puts the new and the changed entries into the kernel. When the map has no room for old and new at once, the old
@@ -108,14 +119,15 @@ func (t *table[K, V]) write(c *change[K, V]) (Delta, error) {
 	n, err := batch(t.m.Type(), c.keys, func(from, to int) (int, error) {
 		return t.m.BatchUpdate(c.keys[from:to], c.values[from:to], nil)
 	}, func(i int) error { return t.m.Put(c.keys[i], c.values[i]) })
+	before := len(t.shadow)
+	if before == 0 {
+		t.shadow = make(map[K]V, n) // once, not by doubling
+	}
 	for i := range n {
-		if _, ok := t.shadow[c.keys[i]]; ok {
-			d.Updated++
-		} else {
-			d.Added++
-		}
 		t.shadow[c.keys[i]] = c.values[i]
 	}
+	d.Added += len(t.shadow) - before
+	d.Updated += n - (len(t.shadow) - before)
 	if err != nil {
 		return d, fmt.Errorf("write %d entries to map %s: %w", len(c.keys), t.name, err)
 	}

@@ -183,16 +183,17 @@ func TestDriftIsHealed(t *testing.T) {
 	s := n.whole()
 	apply(t, d, s)
 	want := picture(t, d)
+	bridge := d.dev.bridge
 	go d.Run(t.Context())
 	n.must(d.maps["endpoints"].Delete(wire(netip.MustParseAddr("172.24.1.9"))))
-	n.must(netlink.NeighDel(permanent(d.dev.bridge, portState{ip: s.Ports[0].IP, mac: toMAC(s.Ports[0].MAC)})))
+	n.must(netlink.NeighDel(permanent(bridge, portState{ip: s.Ports[0].IP, mac: toMAC(s.Ports[0].MAC)})))
 	port, err := netlink.LinkByName("ws1")
 	n.must(err)
 	n.must(netlink.LinkSetNoMaster(port)) // the event makes Run look
 	eventually(t, "the port is back in the bridge", func() bool {
 		l, err := netlink.LinkByName("ws1")
 		n.must(err)
-		return l.Attrs().MasterIndex == d.dev.bridge
+		return l.Attrs().MasterIndex == bridge
 	})
 	eventually(t, "all is as it was", func() bool {
 		got := picture(t, d)

@@ -22,6 +22,7 @@ type wanted struct {
 	ports     map[int]Port
 	endpoints map[bpf.TcAddr]int32
 	forwards  map[bpf.TcServiceKey]int32
+	targets   []int32               // of each forward, the index of its endpoint
 	prefixes  map[netip.Prefix]bool // true: denied
 	stations  []Problem             // with peers, ports and endpoints
 	services  []Problem             // with forwards
@@ -87,7 +88,7 @@ func validate(c *Config, s *State, old *wanted, same sameness) *wanted {
 		w.takeEndpoints(c)
 	}
 	if same.services {
-		w.forwards, w.services = old.forwards, old.services
+		w.forwards, w.targets, w.services = old.forwards, old.targets, old.services
 		w.state.Forwards = old.state.Forwards
 	} else {
 		w.problems = &w.services
@@ -282,12 +283,15 @@ func (f *Forward) subject() string {
 func (w *wanted) takeForwards(c *Config) {
 	list := w.state.Forwards
 	w.forwards = make(map[bpf.TcServiceKey]int32, len(list))
+	w.targets = make([]int32, len(list))
 	for i := range list {
 		f := &list[i]
-		if err := w.checkForward(c, f); err != nil {
+		target, err := w.checkForward(c, f)
+		if err != nil {
 			w.problem(f.subject(), "%w", err)
 			continue
 		}
+		w.targets[i] = target
 		key := serviceKey(wire(f.External.Addr()), f.External.Port(), f.Proto)
 		if l, clash := claim(w.forwards, key, list, int32(i), lessForward); clash {
 			if winner := &list[w.forwards[key]]; lessForward(&list[l], winner) != 0 {
@@ -297,30 +301,31 @@ func (w *wanted) takeForwards(c *Config) {
 	}
 }
 
-// checkForward also writes this node's own address as entry in the one way that maps know it: as none.
-func (w *wanted) checkForward(c *Config, f *Forward) error {
+// checkForward finds a forward's endpoint. It also writes this node's own address as entry in the one way that maps know it: as none.
+func (w *wanted) checkForward(c *Config, f *Forward) (target int32, err error) {
 	if f.Entry == c.VTEP {
 		f.Entry = netip.Addr{}
 	}
 	switch {
 	case f.Proto != TCP && f.Proto != UDP:
-		return fmt.Errorf("%v cannot be forwarded", f.Proto)
+		return 0, fmt.Errorf("%v cannot be forwarded", f.Proto)
 	case !f.External.Addr().Is4() || f.External.Port() == 0 || f.External.Addr().IsUnspecified():
-		return fmt.Errorf("its external side is not an IPv4 address and port")
+		return 0, fmt.Errorf("its external side is not an IPv4 address and port")
 	case c.Prefix.Contains(f.External.Addr()):
-		return fmt.Errorf("its external address is inside the LAN")
+		return 0, fmt.Errorf("its external address is inside the LAN")
 	case !f.Target.Addr().Is4() || f.Target.Port() == 0 || !c.Prefix.Contains(f.Target.Addr()):
-		return fmt.Errorf("its target %v is not an address and port of the LAN", f.Target)
+		return 0, fmt.Errorf("its target %v is not an address and port of the LAN", f.Target)
 	case f.Proto == UDP && f.External.Port() == c.Port && (f.External.Addr() == c.VTEP || f.External.Addr() == f.Entry):
-		return fmt.Errorf("UDP port %d carries the tunnel", c.Port)
+		return 0, fmt.Errorf("UDP port %d carries the tunnel", c.Port)
 	}
 	if f.Entry.IsValid() {
 		if _, ok := w.peers[f.Entry]; !ok {
-			return fmt.Errorf("it enters at %v, which is no peer", f.Entry)
+			return 0, fmt.Errorf("it enters at %v, which is no peer", f.Entry)
 		}
 	}
-	if _, ok := w.endpoints[wire(f.Target.Addr())]; !ok {
-		return fmt.Errorf("no endpoint has its target's address %v", f.Target.Addr())
+	target, ok := w.endpoints[wire(f.Target.Addr())]
+	if !ok {
+		return 0, fmt.Errorf("no endpoint has its target's address %v", f.Target.Addr())
 	}
-	return nil
+	return target, nil
 }
