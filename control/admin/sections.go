@@ -87,7 +87,10 @@ func showNode(s Streams, st nodeapi.Status, _ int) {
 		lxd = "not connected (last answer " + ago(st.Time, st.LXD.LastSeen) + "): " + st.LXD.Error
 	}
 	line("LXD", "%s, %s", st.LXD.Target, lxd)
-	sync := fmt.Sprintf("%s, took %s", ago(st.Time, st.Sync.Last), span(st.Sync.Duration))
+	sync := ago(st.Time, st.Sync.Last)
+	if !st.Sync.Last.IsZero() {
+		sync += ", took " + span(st.Sync.Duration)
+	}
 	if st.Sync.Error != "" {
 		sync += "; the newest failed: " + st.Sync.Error
 	}
@@ -108,7 +111,7 @@ func showNode(s Streams, st nodeapi.Status, _ int) {
 	}
 	line("DHCP", "%s", dhcp)
 	for _, c := range st.Readiness.Checks {
-		if !c.OK && !c.Required {
+		if !c.OK && !c.Required && c.Name != "lxd" { // LXD has its own line
 			fmt.Fprintf(s.Out, "  %s %s\n", s.paint(yellow, "warning  "), printable(c.Name+": "+c.Detail))
 		}
 	}
