@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -134,6 +133,14 @@ func (n *node) namespace() netns.NsHandle {
 	return ns
 }
 
+// home is the namespace of the node itself.
+func (n *node) home() netns.NsHandle {
+	n.t.Helper()
+	ns, err := netns.Get()
+	n.must(err)
+	return ns
+}
+
 // in runs f in another namespace.
 func (n *node) in(ns netns.NsHandle, f func()) {
 	n.t.Helper()
@@ -192,5 +199,3 @@ func eventually(t testing.TB, what string, f func() bool) {
 	}
 	t.Fatal("not within 5 s: " + what)
 }
-
-var _ = nl.FAMILY_V4
