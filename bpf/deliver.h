@@ -13,9 +13,9 @@ static __always_inline int by_bridge(CTX *ctx)
 }
 
 /* Rewrites a packet and delivers it. The caller has asked about TTL and size. */
-static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, const struct endpoint *ep)
+static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, const struct endpoint *ep, const struct peer *peer)
 {
-	struct addr to = ep->vtep;
+	__be32 to = get_v4(&ep->vtep);
 	__u32 ifindex = ep->ifindex, slot = ep->slot;
 	int v;
 
@@ -31,31 +31,29 @@ static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, 
 		count_rx(ctx, slot, p->len);
 		return ctx_redirect_peer(ctx, ifindex);
 	}
-	v = encap(ctx, p, &to);
+	v = encap(ctx, p, peer, to);
 	return v == PASS ? by_bridge(ctx) : v;
 }
 
-/* XDP has no bridge to fall back to: what it may not be able to deliver is left to the tcx program, untouched. */
-static __always_inline bool leave_to_tcx(const struct endpoint *ep)
+/* The peer that an endpoint is behind, if it is behind one. */
+static __always_inline struct peer *peer_of(const struct endpoint *ep)
 {
-	struct peer *peer;
+	return ep->ifindex ? 0 : find_peer(&ep->vtep);
+}
 
-	if (!IS_XDP || ep->ifindex)
-		return false;
-	peer = bpf_map_lookup_elem(&peers, &ep->vtep);
-	return !peer || !(peer->flags & PEER_READY);
+/* XDP has no bridge to fall back to: what it may not be able to deliver is left to the tcx program, untouched. */
+static __always_inline bool leave_to_tcx(const struct endpoint *ep, const struct peer *peer)
+{
+	return IS_XDP && !ep->ifindex && (!peer || !(peer->flags & PEER_READY));
 }
 
 /*
  * The largest packet that may be sent to an endpoint. A local veth would take any size, but a sender that asks to be told
  * (DF) is told: answers come in the same size, and do not fit. XDP cannot send what is larger than the device's MTU.
  */
-static __always_inline __u32 path_size(const struct pkt *p, const struct endpoint *ep)
+static __always_inline __u32 path_size(const struct pkt *p, const struct endpoint *ep, const struct peer *peer)
 {
-	struct peer *peer;
-
 	if (ep->ifindex)
 		return IS_XDP || p->frag & FRAG_DF ? lan_mtu : 0xffff;
-	peer = bpf_map_lookup_elem(&peers, &ep->vtep);
 	return peer && peer->flags & PEER_READY ? peer->mtu - TUNNEL_SIZE : lan_mtu;
 }

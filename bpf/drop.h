@@ -90,7 +90,7 @@ static __always_inline void sample(CTX *ctx, const struct drop_key *k, int hook)
 	bpf_ringbuf_submit(s, 0);
 }
 
-static __noinline void count_drop(CTX *ctx, __u32 slot, __u32 reason, __u32 hook)
+GLOBAL int count_drop(CTX *ctx, __u32 slot, __u32 reason, __u32 hook)
 {
 	struct drop_key k = {slot, reason};
 	struct drop_count first = {}, *c = bpf_map_lookup_elem(&drops, &k);
@@ -108,6 +108,7 @@ static __noinline void count_drop(CTX *ctx, __u32 slot, __u32 reason, __u32 hook
 		c->bytes += ctx_len(ctx);
 	}
 	sample(ctx, &k, hook);
+	return 0;
 }
 
 /* The one exit of every program. `pass` is the hook's own code for "whatever comes next". */

@@ -8,7 +8,7 @@
 #include "frag.h"
 #include "route.h"
 
-enum { PORT_TRIES = 16 };
+enum { PORT_TRIES = 32 };
 
 static __always_inline struct settings *get_settings(void)
 {

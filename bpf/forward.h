@@ -37,10 +37,14 @@ static __always_inline struct inverse *find_inverse(__be32 ip, __u16 port, __u8 
 }
 
 /* Remembers where the client of the reply tuple t entered. Written at most once a second. */
-static __noinline int track_note(const struct tuple *t, const struct addr *ip, __u16 port, const struct addr *entry)
+GLOBAL int track_note(const struct tuple *t, const struct addr *ip, __u16 port, const struct addr *entry)
 {
-	struct track *old = bpf_map_lookup_elem(&tracks, t), new = {};
+	struct track *old, new = {};
 	__u64 now = bpf_ktime_get_coarse_ns();
+
+	if (!t || !ip || !entry)
+		return 0;
+	old = bpf_map_lookup_elem(&tracks, t);
 
 	if (old && now - old->last_seen < SECOND && old->port == port && get_v4(&old->ip) == get_v4(ip) &&
 	    get_v4(&old->entry) == get_v4(entry))
@@ -100,12 +104,12 @@ static __always_inline int may_answer(const struct pkt *p, const struct tuple *t
 }
 
 /* From outside to a forward's external side. Sources that cannot be outside are refused (RFC 1812 section 5.3.7). */
-static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct settings *s, const struct forward *f)
+static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct forward *f)
 {
 	struct addr external, none = {}, to = f->ip;
 	struct tuple t __attribute__((aligned(8)));
 	struct endpoint *ep;
-	struct nexthop *hop;
+	struct peer *peer;
 	struct rewrite r;
 	bool note = f->flags & FORWARD_TRACKED;
 	__u32 most;
@@ -116,16 +120,14 @@ static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct settings 
 	if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))
 		return -REASON_ENDPOINT_ABSENT;
 	p->slot = f->slot;
-	if (leave_to_tcx(ep))
+	peer = peer_of(ep);
+	if (leave_to_tcx(ep, peer))
 		return PASS;
-	most = path_size(p, ep);
+	most = path_size(p, ep, peer);
 	if (p->ttl <= 1 || wire_size(ctx, p) > most)
 		return explain(ctx, p, p->daddr, most);
-	if (p->proto == IPPROTO_UDP) {
-		set_v4(&external, p->saddr);
-		hop = bpf_map_lookup_elem(&nexthops, &external);
-		note |= hop && hop->epoch == s->nh_epoch ? hop->flags & NEXTHOP_DENIED : denied(p->saddr);
-	}
+	if (p->proto == IPPROTO_UDP && denied(p->saddr)) /* its answers are known by this alone: see may_answer */
+		note = true;
 	if (note) {
 		set_v4(&t.src, get_v4(&f->ip));
 		set_v4(&t.dst, p->saddr);
@@ -140,7 +142,7 @@ static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct settings 
 	rewrite_none(p, &r);
 	r.daddr = get_v4(&f->ip);
 	r.dport = f->port;
-	return route_in(ctx, p, &r, ep);
+	return route_in(ctx, p, &r, ep, peer);
 }
 
 /*

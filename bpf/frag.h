@@ -8,11 +8,13 @@
 #include "pkt.h"
 
 /* Fills in the ports of a fragment that follows. Negative when its first was not seen. */
-static __noinline int frag_ports(struct pkt *p)
+GLOBAL int frag_ports(struct pkt *p)
 {
 	struct frag_key k = {};
 	struct frag *f;
 
+	if (!p)
+		return -REASON_CHANGE_FAILED;
 	set_v4(&k.src, p->saddr);
 	set_v4(&k.dst, p->daddr);
 	k.id = p->id;
@@ -27,10 +29,15 @@ static __noinline int frag_ports(struct pkt *p)
 }
 
 /* Notes the ports of a first fragment. The caller has found that the packet may go where it is going. */
-static __noinline int frag_note(const struct pkt *p)
+GLOBAL int frag_note(const struct pkt *p)
 {
-	struct frag f = {.seen = bpf_ktime_get_coarse_ns(), .sport = p->sport, .dport = p->dport};
+	struct frag f = {.seen = bpf_ktime_get_coarse_ns()};
 	struct frag_key k = {};
+
+	if (!p)
+		return 0;
+	f.sport = p->sport;
+	f.dport = p->dport;
 
 	set_v4(&k.src, p->saddr);
 	set_v4(&k.dst, p->daddr);

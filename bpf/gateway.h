@@ -49,7 +49,7 @@ static __noinline int forward_answer(CTX *ctx, struct pkt *p, const struct setti
 	if (!is_zero(&x->entry)) {
 		if (p->proto == IPPROTO_UDP && p->dport == tunnel_port)
 			return -REASON_DESTINATION_DENIED;
-		v = p->eth ? -REASON_NO_FLOW /* it has just come through the tunnel */ : encap(ctx, p, &x->entry);
+		v = p->eth ? -REASON_NO_FLOW /* it has just come through the tunnel */ : encap_to(ctx, p, &x->entry);
 		return v == PASS ? -REASON_PEER_NOT_READY : v;
 	}
 	v = find_way(ctx, s, p->daddr, &w);
@@ -89,7 +89,7 @@ static __noinline int icmp_out(CTX *ctx, struct pkt *p, const struct settings *s
 	if (v)
 		return v;
 	if (!is_zero(&x.entry)) {
-		v = p->eth ? -REASON_ICMP_UNMATCHED : encap(ctx, p, &x.entry);
+		v = p->eth ? -REASON_ICMP_UNMATCHED : encap_to(ctx, p, &x.entry);
 		return v == PASS ? -REASON_PEER_NOT_READY : v;
 	}
 	if (p->eth) {
@@ -102,27 +102,22 @@ static __noinline int icmp_out(CTX *ctx, struct pkt *p, const struct settings *s
 	return icmp_out_send(ctx, p, s, q, &x);
 }
 
-static __noinline int flow_out(CTX *ctx, struct pkt *p, const struct settings *s, struct flow *f)
+static __noinline int flow_out(CTX *ctx, struct pkt *p, const struct way *w, struct flow *f)
 {
 	struct rewrite r;
-	struct way w;
-	int v = flow_way(ctx, s, f, p->daddr, &w);
 
-	if (v != SENT)
-		return v;
-	if (wire_size(ctx, p) > w.hop.mtu)
-		return explain(ctx, p, get_v4(&gateway_ip), w.hop.mtu);
+	if (wire_size(ctx, p) > w->hop.mtu)
+		return explain(ctx, p, get_v4(&gateway_ip), w->hop.mtu);
 	frag_accept(p);
 	touch(ctx, f, p);
 	rewrite_flow(p, f, &r);
-	return route_out(ctx, p, &r, &w);
+	return route_out(ctx, p, &r, w);
 }
 
-/* Opens the flow of a packet that has none: a hairpin, or NAT. 0 or a reason. */
-static __always_inline int open_flow(CTX *ctx, const struct settings *s, const struct pkt *p, const struct tuple *t)
+/* Opens the flow of a packet that has none: a hairpin, or NAT (and then finds its way). 0 or a reason. */
+static __always_inline int open_flow(CTX *ctx, const struct settings *s, const struct pkt *p, const struct tuple *t, struct way *w)
 {
 	struct forward *fw = find_forward(p->daddr, p->dport, p->proto);
-	struct way w;
 	int v = may_open(p);
 
 	if (v)
@@ -132,10 +127,10 @@ static __always_inline int open_flow(CTX *ctx, const struct settings *s, const s
 	/* NAT gives the packet the node's address, which peers trust: it must not look like a tunnel's. */
 	if (p->proto == IPPROTO_UDP && p->dport == tunnel_port)
 		return -REASON_DESTINATION_DENIED;
-	v = find_way(ctx, s, p->daddr, &w);
-	if (w.hop.flags & NEXTHOP_DENIED)
+	v = find_way(ctx, s, p->daddr, w);
+	if (w->hop.flags & NEXTHOP_DENIED)
 		return -REASON_DESTINATION_DENIED;
-	return v == SENT ? nat_open(s, p, t, &w) : v;
+	return v == SENT ? nat_open(s, p, t, w) : v;
 }
 
 static __noinline int to_gateway(CTX *ctx, struct pkt *p)
@@ -143,6 +138,7 @@ static __noinline int to_gateway(CTX *ctx, struct pkt *p)
 	struct tuple t __attribute__((aligned(8)));
 	struct settings *s = get_settings();
 	struct external x;
+	struct way w = {};
 	struct flow *f;
 	int v;
 
@@ -161,12 +157,18 @@ static __noinline int to_gateway(CTX *ctx, struct pkt *p)
 		return icmp_out(ctx, p, s);
 	tuple_of(p, &t);
 	f = bpf_map_lookup_elem(&flows, &t);
-	if (f && p->proto == IPPROTO_TCP && (p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		reopen(f);
-	if (!f) {
+	if (f) {
+		if (p->proto == IPPROTO_TCP && (p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+			reopen(f);
+		if (f->kind == FLOW_OUT) {
+			v = flow_way(ctx, s, f, p->daddr, &w);
+			if (v != SENT)
+				return v;
+		}
+	} else {
 		if (find_external(&t, &x))
 			return forward_answer(ctx, p, s, &t, &x);
-		v = follows(p) ? -REASON_NO_FLOW : open_flow(ctx, s, p, &t);
+		v = follows(p) ? -REASON_NO_FLOW : open_flow(ctx, s, p, &t, &w);
 		if (v)
 			return v;
 		f = bpf_map_lookup_elem(&flows, &t);
@@ -174,7 +176,7 @@ static __noinline int to_gateway(CTX *ctx, struct pkt *p)
 			return -REASON_NO_FLOW;
 	}
 	if (f->kind == FLOW_OUT)
-		return flow_out(ctx, p, s, f);
+		return flow_out(ctx, p, &w, f);
 	if (f->kind == FLOW_HAIRPIN || f->kind == FLOW_HAIRPIN_BACK)
 		return hairpin_send(ctx, p, f);
 	return -REASON_NO_FLOW;

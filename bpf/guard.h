@@ -67,7 +67,7 @@ static __always_inline int guard_ip(const struct pkt *p, const struct port *port
  * IPv6 crosses the LAN on the slow path, but nobody may be a router or a DHCPv6 server on it. Extension headers are
  * followed, or a router advertisement would hide behind them (RFC 7113); a chain whose end is not seen is dropped.
  */
-static __noinline int guard_ipv6(CTX *ctx)
+GLOBAL int guard_ipv6(CTX *ctx)
 {
 	__u32 off = ETHER_SIZE + 40, end;
 	__u8 h[8], next;

@@ -90,15 +90,19 @@ static __noinline int hairpin_undo(CTX *ctx, struct pkt *p)
 }
 
 /* Opens a hairpin towards the forward f. */
-static __noinline int hairpin_open(const struct settings *s, const struct pkt *p, const struct tuple *key, const struct forward *f)
+GLOBAL int hairpin_open(const struct settings *s, const struct pkt *p, const struct tuple *key, const struct forward *f)
 {
-	int state = take_share(s, p->slot, true), rc;
+	int state, rc;
 	struct scratch *room = get_scratch();
 	struct counters *c;
 	struct flow *new;
-	__u32 slot = p->slot;
+	__u32 slot;
 
-	if (state < 0 || !room)
+	if (!s || !p || !key || !f || !room)
+		return -REASON_CHANGE_FAILED;
+	slot = p->slot;
+	state = take_share(s, slot, true);
+	if (state < 0)
 		return -REASON_FLOW_SHARE_EXCEEDED;
 	new = &room->flow;
 	flow_init(new, p, state, FLOW_HAIRPIN);
@@ -126,6 +130,7 @@ static __noinline int hairpin_open(const struct settings *s, const struct pkt *p
 static __noinline int hairpin_send(CTX *ctx, struct pkt *p, struct flow *f)
 {
 	struct endpoint *ep;
+	struct peer *peer;
 	struct rewrite r;
 	struct addr to;
 	__u32 most;
@@ -135,10 +140,11 @@ static __noinline int hairpin_send(CTX *ctx, struct pkt *p, struct flow *f)
 	ep = bpf_map_lookup_elem(&endpoints, &to);
 	if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))
 		return -REASON_ENDPOINT_ABSENT;
-	most = path_size(p, ep);
+	peer = peer_of(ep);
+	most = path_size(p, ep, peer);
 	if (p->ttl <= 1 || wire_size(ctx, p) > most)
 		return explain(ctx, p, get_v4(&gateway_ip), most);
 	frag_accept(p);
 	touch(ctx, f, p);
-	return route_in(ctx, p, &r, ep);
+	return route_in(ctx, p, &r, ep, peer);
 }

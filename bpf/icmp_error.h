@@ -27,15 +27,16 @@ static __always_inline __u16 header_sum(const void *ip)
 }
 
 /* Turns the frame into an error from `source` to its sender. 0, or a negative reason. */
-static __noinline int make_error(CTX *ctx, const struct pkt *p, __be32 source, __u32 type, __u32 mtu)
+GLOBAL int make_error(CTX *ctx, const struct pkt *p, __be32 source, __u32 type, __u32 mtu)
 {
 	struct scratch *room = get_scratch();
 	struct error e __attribute__((aligned(8)));
-	__u32 size = p->total;
+	__u32 size;
 	__s64 sum;
 
-	if (!room)
+	if (!p || !room)
 		return -REASON_CHANGE_FAILED;
+	size = p->total;
 	/* The helpers want a size that is provably within the buffer; parse_ip saw that there are 20 bytes at least. */
 	size = size < 20 ? 20 : size > QUOTE_MAX ? QUOTE_MAX : size;
 	__builtin_memset(room->quoted, 0, QUOTE_MAX);

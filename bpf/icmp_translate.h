@@ -15,11 +15,13 @@ struct truth {
 	__u16 port;
 };
 
-static __noinline int parse_quote(CTX *ctx, const struct pkt *p, struct quote *q)
+GLOBAL int parse_quote(CTX *ctx, const struct pkt *p, struct quote *q)
 {
 	__u8 b[20] __attribute__((aligned(8))), h[8] __attribute__((aligned(8)));
 	__u32 size;
 
+	if (!p || !q)
+		return -REASON_CHANGE_FAILED;
 	q->l3 = p->l4 + 8;
 	if (ctx_load(ctx, q->l3, b, 20))
 		return -REASON_TRUNCATED;
@@ -133,7 +135,7 @@ static __noinline int icmp_in(CTX *ctx, struct pkt *p)
 		return v;
 	rewrite_none(p, &r);
 	r.daddr = x.ip;
-	return route_in(ctx, p, &r, ep);
+	return route_in(ctx, p, &r, ep, peer_of(ep));
 }
 
 /*

@@ -116,5 +116,5 @@ static __always_inline int to_endpoint(CTX *ctx, struct pkt *p, const struct por
 	}
 	if (is_zero(&to))
 		return -REASON_ENDPOINT_ABSENT;
-	return p->type == ETH_P_IP ? encap(ctx, p, &to) : PASS;
+	return p->type == ETH_P_IP ? encap_to(ctx, p, &to) : PASS;
 }

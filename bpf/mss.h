@@ -9,11 +9,16 @@
 
 enum { TCP_OPTION_END = 0, TCP_OPTION_NOP = 1, TCP_OPTION_MSS = 2, TCP_OPTIONS_WALKED = 8 };
 
-static __noinline int clamp_syn(CTX *ctx, const struct pkt *p, __u32 mtu)
+GLOBAL int clamp_syn(CTX *ctx, const struct pkt *p, __u32 mtu)
 {
-	__u32 off = p->l4 + 20, end = p->eth + ETHER_SIZE + p->header;
+	__u32 off, end;
 	__u16 most = mtu - 40;
 	__u8 o[4];
+
+	if (!p)
+		return -REASON_CHANGE_FAILED;
+	off = p->l4 + 20;
+	end = p->eth + ETHER_SIZE + p->header;
 
 	for (int i = 0; i < TCP_OPTIONS_WALKED && off + 4 <= end; i++) {
 		__be16 now, then = bpf_htons(most);

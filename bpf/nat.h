@@ -5,16 +5,6 @@
 #include "deliver.h"
 #include "flow.h"
 
-/* Multiplicative mixing; the same webspace port starts its search at the same place whatever the destination. */
-static __always_inline __u32 mix(__u32 h)
-{
-	h ^= h >> 16;
-	h *= 0x7feb352d;
-	h ^= h >> 15;
-	h *= 0x846ca68b;
-	return h ^ h >> 16;
-}
-
 /* May a packet that has no flow open one? */
 static __always_inline int may_open(const struct pkt *p)
 {
@@ -33,15 +23,20 @@ static __always_inline int may_open(const struct pkt *p)
  * Opens a flow. The first port tried depends on the webspace's address and port alone: as long as it is free the mapping is
  * endpoint-independent (RFC 4787 REQ-1), and the answer's tuple has the remote side in it, so that one port serves many.
  */
-static __noinline int nat_open(const struct settings *s, const struct pkt *p, const struct tuple *key, const struct way *w)
+GLOBAL int nat_open(const struct settings *s, const struct pkt *p, const struct tuple *key, const struct way *w)
 {
-	__u32 range = (__u32)nat_last - nat_first + 1, start = mix(p->saddr ^ (__u32)p->sport << 16 ^ p->proto);
-	int state = take_share(s, p->slot, false), rc = TAKEN;
+	__u32 range = (__u32)nat_last - nat_first + 1, start;
+	int state, rc = TAKEN;
 	struct scratch *room = get_scratch();
 	struct counters *c;
 	struct flow *f;
 
-	if (state < 0 || !room)
+	if (!s || !p || !key || !w || !room)
+		return -REASON_CHANGE_FAILED;
+	/* The same webspace port starts its search at the same place whatever the destination. */
+	start = mix(p->saddr ^ (__u32)p->sport << 16 ^ p->proto);
+	state = take_share(s, p->slot, false);
+	if (state < 0)
 		return -REASON_FLOW_SHARE_EXCEEDED;
 	f = &room->flow;
 	flow_init(f, p, state, FLOW_OUT);
@@ -60,7 +55,7 @@ static __noinline int nat_open(const struct settings *s, const struct pkt *p, co
 		if (p->proto == IPPROTO_ICMP)
 			f->other.sport = f->other.dport;
 		rc = flow_insert(key, f);
-		start = i ? start + 1 : bpf_get_prandom_u32(); /* then wherever there is room */
+		start = bpf_get_prandom_u32(); /* then anywhere: neighbours of a taken port are more likely taken */
 	}
 	if (rc == INSERTED) {
 		__u32 slot = p->slot;

@@ -29,7 +29,7 @@ static __always_inline int node_frame(CTX *ctx, struct pkt *p)
 		return ctx_redirect(ctx, ep->ifindex);
 	}
 	to = ep->vtep;
-	return is_zero(&to) ? -REASON_ENDPOINT_ABSENT : encap(ctx, p, &to);
+	return is_zero(&to) ? -REASON_ENDPOINT_ABSENT : encap_to(ctx, p, &to);
 }
 
 SEC("tcx/egress")

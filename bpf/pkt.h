@@ -153,6 +153,24 @@ static __always_inline void tuple_of(const struct pkt *p, struct tuple *t)
 	t->pad[0] = t->pad[1] = t->pad[2] = 0;
 }
 
+/* Multiplicative mixing: every bit of h reaches every bit of the result. */
+static __always_inline __u32 mix(__u32 h)
+{
+	h ^= h >> 16;
+	h *= 0x7feb352d;
+	h ^= h >> 15;
+	h *= 0x846ca68b;
+	return h ^ h >> 16;
+}
+
+/* Of a flow: the socket's or the card's where there is one. */
+static __always_inline __u32 flow_hash(CTX *ctx, const struct pkt *p)
+{
+	__u32 h = ctx_hash(ctx);
+
+	return h ? h : mix(p->saddr ^ mix(p->daddr ^ ((__u32)p->sport << 16 | p->dport)) ^ p->proto);
+}
+
 /* Length of the largest IP packet that the frame becomes on a wire: superframes are cut up on the way. */
 static __always_inline __u32 wire_size(CTX *ctx, const struct pkt *p)
 {

@@ -69,13 +69,16 @@ static __always_inline int rewrite_sums(CTX *ctx, const struct pkt *p, const str
 }
 
 /* All direct writes come first: the checksum helpers invalidate pointers into the packet. Needs p->eth == 0. */
-static __noinline int rewrite(CTX *ctx, struct pkt *p, const struct rewrite *r)
+GLOBAL int rewrite(CTX *ctx, struct pkt *p, const struct rewrite *r)
 {
-	struct ethhdr *eth = at(ctx, 0, ETHER_SIZE + sizeof(struct iphdr));
+	struct ethhdr *eth;
 	struct iphdr *ip;
 	__be16 *port;
 	__u64 sum;
 
+	if (!p || !r)
+		return -REASON_CHANGE_FAILED;
+	eth = at(ctx, 0, ETHER_SIZE + sizeof(struct iphdr));
 	if (!eth)
 		return -REASON_CHANGE_FAILED;
 	copy_mac(eth->h_dest, r->dmac.mac);
@@ -95,11 +98,13 @@ static __noinline int rewrite(CTX *ctx, struct pkt *p, const struct rewrite *r)
 	if (follows(p))
 		return 0;
 	if (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP) {
-		port = at(ctx, p->l4, 4);
+		port = at(ctx, p->l4, 8);
 		if (!port)
 			return -REASON_CHANGE_FAILED;
 		port[0] = bpf_htons(r->sport);
 		port[1] = bpf_htons(r->dport);
+		if (p->proto == IPPROTO_UDP && !port[3]) /* no checksum was made, and none is */
+			return 0;
 	} else if (p->proto == IPPROTO_ICMP && (p->icmp == ICMP_ECHO || p->icmp == ICMP_ECHO_REPLY)) {
 		port = at(ctx, p->l4 + 4, 2);
 		if (!port)

@@ -40,17 +40,16 @@ static __always_inline __u16 fold(__u64 sum)
  * Sends the frame to a peer. PASS when the next hop is not known or the frame cannot be tunnelled here (it is already): the
  * bridge and the kernel's VXLAN device do it then. The outer packet looks like the kernel's: TTL 64, fragments allowed.
  */
-static __noinline int encap(CTX *ctx, const struct pkt *p, const struct addr *to)
+GLOBAL int encap(CTX *ctx, const struct pkt *p, const struct peer *peer, __be32 to)
 {
-	struct peer *peer = bpf_map_lookup_elem(&peers, to);
 	struct outer *o;
 	__u32 size, hash;
 
-	if (!peer || !(peer->flags & PEER_READY))
+	if (!p || !peer || !(peer->flags & PEER_READY))
 		return PASS;
 	if (wire_size(ctx, p) + TUNNEL_SIZE > peer->mtu)
 		return -REASON_TOO_BIG;
-	hash = ctx_hash(ctx);
+	hash = flow_hash(ctx, p);
 	size = ctx_len(ctx) + TUNNEL_SIZE - ETHER_SIZE;
 	if (ctx_grow(ctx))
 		return PASS;
@@ -68,7 +67,7 @@ static __noinline int encap(CTX *ctx, const struct pkt *p, const struct addr *to
 	o->ttl = 64;
 	o->proto = IPPROTO_UDP;
 	o->saddr = get_v4(&peer->local);
-	o->daddr = get_v4(to);
+	o->daddr = to;
 	o->check = ~fold((__u64)bpf_htons(0x4500) + o->total + o->id + bpf_htons(64 << 8 | IPPROTO_UDP) + o->saddr + o->daddr);
 	o->sport = bpf_htons(49152 | ((hash ^ hash >> 16) & 0x3fff)); /* RFC 7348 section 5: the dynamic range */
 	o->dport = bpf_htons(tunnel_port);
@@ -80,6 +79,16 @@ static __noinline int encap(CTX *ctx, const struct pkt *p, const struct addr *to
 	copy_mac(o->inner_smac, p->smac.mac);
 	o->inner_type = bpf_htons(ETH_P_IP);
 	return ctx_redirect(ctx, peer->ifindex);
+}
+
+static __always_inline struct peer *find_peer(const struct addr *vtep)
+{
+	return bpf_map_lookup_elem(&peers, vtep);
+}
+
+static __always_inline int encap_to(CTX *ctx, const struct pkt *p, const struct addr *vtep)
+{
+	return encap(ctx, p, find_peer(vtep), get_v4(vtep));
 }
 
 /* Takes the tunnel's headers off: p and the frame then begin with the inner Ethernet header. */

@@ -113,24 +113,23 @@ static __noinline int flow_in(CTX *ctx, struct pkt *p, struct flow *f)
 	if (!ep || !ep->ifindex)
 		return -REASON_ENDPOINT_ABSENT;
 	p->slot = f->slot;
-	most = path_size(p, ep);
+	most = path_size(p, ep, 0);
 	if (p->ttl <= 1 || wire_size(ctx, p) > most)
 		return explain(ctx, p, p->daddr, most);
 	frag_accept(p);
 	touch(ctx, f, p);
 	rewrite_flow(p, f, &r);
-	return route_in(ctx, p, &r, ep);
+	return route_in(ctx, p, &r, ep, 0);
 }
 
 /* Not a tunnel's: a forward, an answer of NAT, or none of our business. */
 static __noinline int routed_in(CTX *ctx, struct pkt *p)
 {
 	struct tuple t __attribute__((aligned(8)));
-	struct settings *s = get_settings();
 	struct forward *fw;
 	struct flow *f;
 
-	if (!s || parse_ip(ctx, p))
+	if (parse_ip(ctx, p))
 		return PASS;
 	/* Before its first it cannot be told from the node's own: the kernel may have it. */
 	if (follows(p) && frag_ports(p))
@@ -141,7 +140,7 @@ static __noinline int routed_in(CTX *ctx, struct pkt *p)
 		return icmp_in(ctx, p);
 	fw = find_forward(p->daddr, p->dport, p->proto);
 	if (fw && is_zero(&fw->entry))
-		return forward_in(ctx, p, s, fw);
+		return forward_in(ctx, p, fw);
 	if (p->dport < nat_first || p->dport > nat_last)
 		return PASS;
 	tuple_of(p, &t);
