@@ -98,7 +98,22 @@ func (e ends) openUDP(ctx context.Context) error {
 		return err
 	}
 	any4 := netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
-	return e.client.Call(ctx, "udp.open", load.UDP{Name: clientEnd + " " + e.variant, Local: any4, Remote: e.target}, nil)
+	client, server := clientEnd+" "+e.variant, serverEnd+" "+e.variant
+	if err := e.client.Call(ctx, "udp.open", load.UDP{Name: client, Local: any4, Remote: e.target}, nil); err != nil {
+		return err
+	}
+	var peer load.Peer
+	if err := e.client.Call(ctx, "udp.meet", load.Work{Name: client, Peer: server}, &peer); err != nil {
+		return err
+	}
+	return e.checkSeen(peer)
+}
+
+func (e ends) checkSeen(peer load.Peer) error {
+	if e.seen.IsValid() && peer.Addr.Addr() != e.seen {
+		return fmt.Errorf("the server sees a client at %s instead of %s: this is not the path that should be measured", peer.Addr.Addr(), e.seen)
+	}
+	return nil
 }
 
 func (e ends) openTCP(ctx context.Context) error {
@@ -112,8 +127,8 @@ func (e ends) openTCP(ctx context.Context) error {
 	if err := e.client.Call(ctx, "tcp.accept", load.Accept{Name: serverEnd + " " + e.variant, Listener: listener}, &peer); err != nil {
 		return err
 	}
-	if e.seen.IsValid() && peer.Addr.Addr() != e.seen {
-		return fmt.Errorf("the server sees a client at %s instead of %s: this is not the path that should be measured", peer.Addr.Addr(), e.seen)
+	if err := e.checkSeen(peer); err != nil {
+		return err
 	}
 	return e.close(ctx, listener)
 }

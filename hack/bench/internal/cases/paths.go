@@ -69,10 +69,12 @@ func (w Worlds) All(ctx context.Context) ([]measure.Case, error) {
 	return []measure.Case{
 		path("rr-remote", "Request/response to a webspace on another node", rr(), goal(1.30), w.lan(remote)...),
 		path("udp-remote", "UDP datagrams to another node", datagrams(), goal(1.90), w.lan(remote)...),
+		w.packets("packets-remote", "UDP packets to another node, without sockets", goal(1.90), remote),
 		path("bulk-remote-super", "TCP bulk to another node, superframes", bulk(), goal(1.30), w.lan(remote)...),
 		wire,
 		path("rr-local", "Request/response on the same node", rr(), vethGoal(1.10, 0.95), w.lan(local)...),
 		path("udp-local", "UDP datagrams on the same node", datagrams(), vethGoal(1.10, 0.95), w.lan(local)...),
+		w.packets("packets-local", "UDP packets on the same node, without sockets", goal(1.10), local),
 		storm("conn-forward-local", "New connections through a forward, webspace on this node", proxyGoal(1.40), w.forward(local)...),
 		storm("conn-forward-remote", "New connections through a forward, webspace on another node", proxyGoal(1.50), w.forward(remote)...),
 		path("rr-forward-local", "Request/response through a forward, this node", rr(), nil, w.forward(local)...),

@@ -46,6 +46,7 @@ func (s *Set) Ops() map[string]cell.Handler {
 		"rr":          cell.Op(s.rrBoth),
 		"bulk":        cell.Op(s.bulk),
 		"udp.open":    cell.Op(s.udpOpen),
+		"udp.meet":    cell.Op(s.udpMeet),
 		"udp":         cell.Op(s.udp),
 		"storm":       cell.Op(s.storm),
 		"proxy.start": cell.Op(startProxy),
@@ -55,6 +56,7 @@ func (s *Set) Ops() map[string]cell.Handler {
 		"live.run":    cell.Op(s.liveRun),
 		"sink.attach": cell.Op(s.sinkAttach),
 		"sink.count":  cell.Op(s.sinkCount),
+		"sink.detach": cell.Op(s.sinkDetach),
 	}
 }
 

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -82,6 +83,15 @@ func (s *Set) sinkAttach(a Sink) (None, error) {
 	}
 	s.sinks[a.Name] = &sink{counts: counts, prog: prog, link: l}
 	return None{}, nil
+}
+
+func (s *Set) sinkDetach(a Named) (None, error) {
+	k, ok := s.sinks[a.Name]
+	if !ok {
+		return None{}, nil
+	}
+	delete(s.sinks, a.Name)
+	return None{}, errors.Join(k.link.Close(), k.prog.Close(), k.counts.Close())
 }
 
 // Count is a number of frames.

@@ -38,6 +38,27 @@ func (s *Set) udpOpen(a UDP) (None, error) {
 	return None{}, nil
 }
 
+// udpMeet sends one datagram and connects the other end to where it came from, as the server's side of a connected
+// socket: the kernel then need not look for a route for each datagram.
+func (s *Set) udpMeet(a Work) (Peer, error) {
+	client, server, err := s.ends(a)
+	if err != nil {
+		return Peer{}, err
+	}
+	if _, err := rawSend(client, []byte{0}); err != nil {
+		return Peer{}, err
+	}
+	_, from, err := unix.Recvfrom(server, []byte{0}, 0)
+	if err != nil {
+		return Peer{}, fmt.Errorf("the first datagram did not arrive: %w", err)
+	}
+	in, ok := from.(*unix.SockaddrInet4)
+	if !ok {
+		return Peer{}, fmt.Errorf("peer is %T, not IPv4", from)
+	}
+	return Peer{Addr: netip.AddrPortFrom(netip.AddrFrom4(in.Addr), uint16(in.Port))}, unix.Connect(server, from)
+}
+
 // mmsg is one entry of sendmmsg and recvmmsg.
 type mmsg struct {
 	hdr unix.Msghdr
@@ -74,11 +95,7 @@ func (b *batch) do(trap uintptr, fd, n int) error {
 
 // udp sends N datagrams from one end and receives them at the other, a window at a time.
 func (s *Set) udp(a Work) (Done, error) {
-	from, err := s.fd(a.Name)
-	if err != nil {
-		return Done{}, err
-	}
-	to, err := s.fd(a.Peer)
+	from, to, err := s.ends(a)
 	if err != nil {
 		return Done{}, err
 	}

@@ -28,8 +28,6 @@ type Case struct {
 	Setup func(ctx context.Context) (undo func() error, err error)
 	// Fixed is the number of operations of a round; 0: found by trying, so that a round takes Plan.Round.
 	Fixed int
-	// Fewer divides the time of a round.
-	Fewer int
 }
 
 // Goal is the ratio that the design wants: CPU time of Slow over CPU time of Fast, at least Min.
@@ -106,10 +104,6 @@ func (p Plan) Run(ctx context.Context, c Case) (r Result, err error) {
 // calibrate finds the number of operations, with the slowest variant, and warms all of them up.
 func (p Plan) calibrate(ctx context.Context, c Case) (int, error) {
 	const first, smallest = 256, 64
-	round := p.Round
-	if c.Fewer > 1 {
-		round /= time.Duration(c.Fewer)
-	}
 	n := 0
 	for _, v := range c.Variants {
 		try := c.Fixed
@@ -117,14 +111,14 @@ func (p Plan) calibrate(ctx context.Context, c Case) (int, error) {
 			try = first
 		}
 		s, err := p.once(ctx, v, try)
-		for err == nil && c.Fixed == 0 && s.CPU*float64(try) < float64(round)/8 {
+		for err == nil && c.Fixed == 0 && s.CPU*float64(try) < float64(p.Round)/8 {
 			try *= 4
 			s, err = p.once(ctx, v, try)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("%s: warm up: %w", v.Name, err)
 		}
-		if fit := int(float64(round) / s.CPU); n == 0 || fit < n {
+		if fit := int(float64(p.Round) / s.CPU); n == 0 || fit < n {
 			n = fit
 		}
 	}
