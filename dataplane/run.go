@@ -16,6 +16,8 @@ const (
 	resyncEvery = time.Minute
 	// settle is how long news of routes and links gather before they are looked at: they come in swarms.
 	settle = 20 * time.Millisecond
+	// laziness keeps a machine whose routes never rest from spending more than one tenth of a CPU on them here.
+	laziness = 10
 	// countEvery is how many sweeps pass between two counts of the maps that programs fill.
 	countEvery = 6
 )
@@ -45,10 +47,11 @@ func (d *Dataplane) follow(ctx context.Context, in <-chan news) error {
 	defer resync.Stop()
 	var pending news
 	var due <-chan time.Time
+	var rest time.Time // until then the last look has cost enough
 	later := func(n news) {
 		pending.merge(n)
 		if due == nil {
-			due = time.After(settle)
+			due = time.After(max(settle, time.Until(rest)))
 		}
 	}
 	for {
@@ -63,8 +66,10 @@ func (d *Dataplane) follow(ctx context.Context, in <-chan news) error {
 			}
 		case <-due:
 			due = nil
+			began := time.Now()
 			d.react(ctx, pending)
 			pending = news{}
+			rest = time.Now().Add(laziness * time.Since(began))
 		case <-epoch.C:
 			d.locked(func() error { return d.bumpEpoch() }, "renew the epoch of next hops")
 		case <-resync.C:
@@ -93,6 +98,9 @@ func (d *Dataplane) hearNeighbours(n news) {
 		want := map[bpf.TcAddr]bpf.TcPeer{}
 		for i := range n.neighbours {
 			e := &n.neighbours[i]
+			if e.LinkIndex == d.dev.bridge {
+				continue // our own entries, for our own ports
+			}
 			peers, changed := d.hops.learn(&e.Neigh, !e.gone)
 			if changed {
 				for vtep := range peers {
