@@ -21,7 +21,11 @@ var mkdebian []byte
 // ImportDebian gives the Debian image to the cluster, building it first if .cache/ has none made by the same script
 // (about two minutes, and downloads from this machine's own Debian mirror).
 func (l *Lab) ImportDebian(ctx context.Context) error {
-	cache := filepath.Join(filepath.Dir(l.binDir), ".cache")
+	root, err := findRoot()
+	if err != nil {
+		return err
+	}
+	cache := filepath.Join(root, ".cache")
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
 	}

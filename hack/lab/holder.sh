@@ -50,6 +50,9 @@ if [ "$kind" = node ]; then
 	mkdir -p /run/lock
 	mount -t bpf bpf /sys/fs/bpf # pinned programs of this node only
 	mount --bind "$dir/lxd" /var/lib/lxd
+	# Name servers of this machine are none of the lab's: webspaces would be told to ask them.
+	echo "nameserver 198.51.100.10" >"$dir/resolv.conf"
+	[ ! -e /etc/resolv.conf ] || mount --bind "$dir/resolv.conf" "$(readlink -f /etc/resolv.conf)"
 	# The hook of lxcfs sleeps half a second at every stop of a container.
 	[ ! -d /usr/share/lxc/config/common.conf.d ] || mount -t tmpfs tmpfs /usr/share/lxc/config/common.conf.d
 fi

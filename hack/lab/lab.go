@@ -85,9 +85,11 @@ func New(ctx context.Context, o Options) (_ *Lab, err error) {
 		o.Dir = defaultDir(o.ID)
 	}
 	if o.BinDir == "" {
-		if o.BinDir, err = findBin(); err != nil {
+		root, err := findRoot()
+		if err != nil {
 			return nil, err
 		}
+		o.BinDir = filepath.Join(root, "bin")
 	}
 	if s, err := readState(o.Dir); err == nil && s.alive() {
 		return nil, fmt.Errorf("build a lab: lab %q is running already (%s); next: lab down --id %s", o.ID, o.Dir, o.ID)
@@ -95,6 +97,7 @@ func New(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err := Clean(o.ID, o.Dir); err != nil {
 		return nil, err
 	}
+	cleanDead(o.Log)
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil {
 		return nil, err
 	}
@@ -277,18 +280,18 @@ func defaultDir(id string) string { return filepath.Join(os.TempDir(), "lanyard-
 
 func cgroupPrefix(id string) string { return "lanyard-lab-" + id + "-" }
 
-// findBin looks for bin/ beside the go.mod of the working directory or above.
-func findBin() (string, error) {
+// findRoot looks for the folder with this module's go.mod, from the working directory up.
+func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for d := dir; ; d = filepath.Dir(d) {
 		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
-			return filepath.Join(d, "bin"), nil
+			return d, nil
 		}
 		if d == filepath.Dir(d) {
-			return "", fmt.Errorf("find bin/: no go.mod in %s or above; next: run in a checkout, or name the folder of lanyardd", dir)
+			return "", fmt.Errorf("find the checkout: no go.mod in %s or above; next: run inside a checkout of Lanyard", dir)
 		}
 	}
 }

@@ -74,6 +74,7 @@ func frames(t *testing.T, ctx context.Context, marker string, at []*lab.Webspace
 			got[w.Name] = r.Frames
 		})
 	}
+	defer all.Wait()                   // also when act ends the test
 	time.Sleep(700 * time.Millisecond) // they listen
 	act()
 	all.Wait()

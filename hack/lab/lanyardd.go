@@ -40,7 +40,7 @@ func (n *Node) startLanyardd(ctx context.Context, binary string) error {
 			return err
 		}
 	}
-	if err := n.daemon("lanyardd", binary, "node", "--config", n.ConfigFile()); err != nil {
+	if err := n.daemon(ctx, "lanyardd", binary, "node", "--config", n.ConfigFile()); err != nil {
 		return err
 	}
 	return n.WaitReady(ctx, 20*time.Second)
@@ -53,15 +53,14 @@ func (n *Node) WaitReady(ctx context.Context, limit time.Duration) error {
 		if err == nil {
 			return nil
 		}
-		if !n.running(ctx, "lanyardd") {
-			if pid, _ := n.daemonPid(ctx, "lanyardd"); pid != "" {
-				return stop(fmt.Errorf("it ended: %s", n.logTail("lanyardd")))
-			}
+		// One look at the file: it may appear between two.
+		if pid, _ := n.daemonPid(ctx, "lanyardd"); pid != "" && !n.alive(ctx, pid) {
+			return stop(fmt.Errorf("it ended: %s", n.logTail("lanyardd")))
 		}
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(out))
 	})
 	if err != nil {
-		return fmt.Errorf("%s: lanyardd is not ready: %w; it said: %s", n.Name, err, n.logTail("lanyardd"))
+		return fmt.Errorf("%s: lanyardd is not ready: %w", n.Name, err)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ func (n *Node) StartLXD(ctx context.Context) error {
 	if n.running(ctx, "lxd") {
 		return nil
 	}
-	if err := n.daemon("lxd", "lxd", "--group", "lxd"); err != nil {
+	if err := n.daemon(ctx, "lxd", "lxd", "--group", "lxd"); err != nil {
 		return err
 	}
 	err := poll(ctx, 60*time.Second, func() error {

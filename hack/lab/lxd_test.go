@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/lanyard-project/lanyard/hack/lab"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -30,10 +32,12 @@ func TestForwardingGoesOnWithoutLXD(t *testing.T) {
 		must(t, shared.Node(i).StopLXD(ctx, i%2 == 0))
 	}
 	gone := time.Now()
-	back := func() {
-		for i := 1; i <= 4; i++ {
-			must(t, shared.Node(i).StartLXD(ctx))
+	back := func() { // all at once: none answers before most are there
+		var all errgroup.Group
+		for _, n := range shared.Nodes() {
+			all.Go(func() error { return n.StartLXD(ctx) })
 		}
+		must(t, all.Wait())
 	}
 	restored := false
 	defer func() {

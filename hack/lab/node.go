@@ -38,8 +38,13 @@ func (l *Lab) newNode(ctx context.Context, index int) (*Node, error) {
 	if err := l.join(ctx, ns, n.Addr()); err != nil {
 		return n, err
 	}
-	if err := n.Sysctl(ctx, "net.ipv4.ip_forward", "1"); err != nil {
-		return n, err
+	for key, value := range map[string]string{
+		"net.ipv4.ip_forward":              "1",
+		"net.ipv4.ip_local_reserved_ports": "49152-65535", // forwards, as `lanyard check` advises
+	} {
+		if err := n.Sysctl(ctx, key, value); err != nil {
+			return n, err
+		}
 	}
 	if !l.noLXD {
 		return n, n.StartLXD(ctx)
@@ -49,7 +54,11 @@ func (l *Lab) newNode(ctx context.Context, index int) (*Node, error) {
 
 // daemon starts a long-lived program in the node's cgroups; its process id goes to /run/NAME.pid inside, and its output to
 // NAME.log in the node's folder. It outlives the caller as long as its node lives.
-func (n *Node) daemon(name string, args ...string) error {
+func (n *Node) daemon(ctx context.Context, name string, args ...string) error {
+	// The file of an earlier one would speak for this one until it has started.
+	if _, err := n.Exec(ctx, "rm", "-f", "/run/"+name+".pid"); err != nil {
+		return err
+	}
 	log, err := os.OpenFile(filepath.Join(n.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -103,10 +112,11 @@ func (n *Node) daemonPid(ctx context.Context, name string) (string, error) {
 // running says whether the daemon of that name lives.
 func (n *Node) running(ctx context.Context, name string) bool {
 	pid, err := n.daemonPid(ctx, name)
-	if err != nil {
-		return false
-	}
-	_, err = n.Exec(ctx, "kill", "-0", pid)
+	return err == nil && n.alive(ctx, pid)
+}
+
+func (n *Node) alive(ctx context.Context, pid string) bool {
+	_, err := n.Exec(ctx, "kill", "-0", pid)
 	return err == nil
 }
 

@@ -12,18 +12,19 @@ import (
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
-// watched is traffic that must not notice anything: pings along every kind of path, 1,000 of them at 5 ms, and TCP
-// streams through forwards and NAT. act runs meanwhile; it is told when the pings have ended.
-func watched(t *testing.T, ctx context.Context, act func(over func() bool)) {
+// watched is traffic that must not notice anything: pings at 5 ms along every kind of path, and TCP streams through
+// forwards and NAT. act runs meanwhile; it can ask whether the pings have ended.
+func watched(t *testing.T, ctx context.Context, pings int, act func(over func() bool)) {
 	t.Helper()
-	const pings = 1000
+	const interval = 5 * time.Millisecond
+	length := time.Duration(pings)*interval + 3*time.Second
 	n1, n2 := shared.Node(1), shared.Node(2)
 	streams := []func(){
-		stream(t, ctx, shared.Client, external(n1, portN1), 8*time.Second),
-		stream(t, ctx, shared.Client, external(n1, portN3), 8*time.Second),
-		stream(t, ctx, shared.Client, external(n2, altN2), 8*time.Second),
-		stream(t, ctx, onN1, lab.ServerAddr+":7000", 8*time.Second),
-		stream(t, ctx, onN1, onN3.Target(echoPort), 8*time.Second),
+		stream(t, ctx, shared.Client, external(n1, portN1), length),
+		stream(t, ctx, shared.Client, external(n1, portN3), length),
+		stream(t, ctx, shared.Client, external(n2, altN2), length),
+		stream(t, ctx, onN1, lab.ServerAddr+":7000", length),
+		stream(t, ctx, onN1, onN3.Target(echoPort), length),
 	}
 	var all sync.WaitGroup
 	for _, p := range []struct {
@@ -32,12 +33,13 @@ func watched(t *testing.T, ctx context.Context, act func(over func() bool)) {
 	}{{onN1, onN3.IP.String()}, {onN1, onN1too.IP.String()}, {onN1, lab.ServerAddr}} {
 		all.Go(func() {
 			var r pingResult
-			err := p.from.Probe(ctx, &r, "ping", "--count", fmt.Sprint(pings), "--interval", "5ms", p.to)
+			err := p.from.Probe(ctx, &r, "ping", "--count", fmt.Sprint(pings), "--interval", interval.String(), p.to)
 			if err != nil || r.Received != pings || r.Errors != 0 {
 				t.Errorf("ping %s: %d of %d answers, %d errors, lost %v, worst %.1f ms: %v", p.to, r.Received, pings, r.Errors, r.LostAt, r.MaxRTT, err)
 			}
 		})
 	}
+	defer all.Wait() // also when act ends the test
 	ended := make(chan struct{})
 	go func() { all.Wait(); close(ended) }()
 	act(func() bool {
@@ -68,7 +70,7 @@ func TestNothingIsLostWhilePeersComeAndGo(t *testing.T) {
 		resync(t, ctx, shared.Node(1), shared.Node(2), shared.Node(3))
 	}()
 	changes := 0
-	watched(t, ctx, func(over func() bool) {
+	watched(t, ctx, 4000, func(over func() bool) {
 		for ; changes < 50; changes++ {
 			if over() {
 				break
@@ -102,7 +104,7 @@ func TestNothingIsLostWhileForwardsAreRewritten(t *testing.T) {
 		}))
 		resync(t, ctx, shared.Node(1), shared.Node(3))
 	}
-	watched(t, ctx, func(over func() bool) {
+	watched(t, ctx, 3000, func(over func() bool) {
 		for !over() {
 			rewrite()
 		}
@@ -127,7 +129,7 @@ func TestNothingIsLostWhenTheDaemonIsKilledAndReplaced(t *testing.T) {
 		}
 	}()
 	rounds := 0
-	watched(t, ctx, func(over func() bool) {
+	watched(t, ctx, 1500, func(over func() bool) {
 		for !over() && rounds < 3 {
 			must(t, n1.UpgradeLanyardd(ctx, newer))
 			must(t, n3.UpgradeLanyardd(ctx, newer))

@@ -130,6 +130,7 @@ func Clean(id, dir string) error {
 	if err != nil {
 		return fmt.Errorf("remove %s: %w; likely cause: something is mounted there; next: findmnt -R %s", dir, err, dir)
 	}
+	_ = os.Remove(filepath.Dir(defaultDir(id))) // goes with the last lab
 	return nil
 }
 
@@ -144,4 +145,20 @@ func List() ([]string, error) {
 		ids = append(ids, filepath.Base(d))
 	}
 	return ids, nil
+}
+
+// cleanDead removes what labs of killed processes have left. A lab that is being built has written nothing down yet.
+func cleanDead(log *slog.Logger) {
+	ids, err := List()
+	if err != nil {
+		return
+	}
+	for _, id := range ids {
+		if s, err := readState(defaultDir(id)); err != nil || s.alive() {
+			continue
+		}
+		if err := Clean(id, ""); err != nil {
+			log.Warn("a dead lab cannot be removed", "id", id, "err", err)
+		}
+	}
 }

@@ -32,7 +32,11 @@ func ping(ctx context.Context, args []string) (any, error) {
 	if *count < 1 || *count > 65535 {
 		return nil, fmt.Errorf("count %d", *count)
 	}
-	c, err := net.Dial("ip4:icmp", f.Arg(0))
+	to, err := net.ResolveIPAddr("ip4", f.Arg(0))
+	if err != nil {
+		return nil, err
+	}
+	c, err := net.DialIP("ip4:icmp", nil, to)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +51,7 @@ func ping(ctx context.Context, args []string) (any, error) {
 		defer close(received)
 		buf := make([]byte, 65536)
 		for {
-			n, err := c.Read(buf) // without the IP header
+			n, _, err := c.ReadFromIP(buf) // this one cuts the IP header off, Read does not
 			if err != nil {
 				return
 			}
