@@ -32,7 +32,10 @@ static __always_inline bool ctx_tagged(CTX *ctx)
 	return ctx->vlan_present;
 }
 
-/* Makes the first n bytes (or as many as there are) readable directly: drivers leave all but the headers in pages. */
+/*
+ * Makes the first n bytes (or as many as there are) readable directly: some drivers leave even headers in pages. n must be no
+ * more than the headers that are really there: TCP keeps exactly those in front, and one byte more reallocates every packet.
+ */
 static __always_inline void ctx_pull(CTX *ctx, __u32 n)
 {
 	if (ctx_data(ctx) + n > ctx_end(ctx) && ctx_end(ctx) - ctx_data(ctx) < ctx->len)

@@ -37,6 +37,6 @@ int node(struct __sk_buff *skb)
 {
 	struct pkt p = {};
 
-	ctx_pull(skb, ETHER_SIZE + 60 + 20);
+	ctx_pull(skb, HEADERS);
 	return finish(skb, &p, HOOK_NODE, node_frame(skb, &p), CTX_NEXT);
 }

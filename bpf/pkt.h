@@ -24,6 +24,9 @@ enum icmp_type {
 
 enum { FRAG_DF = 0x4000, FRAG_MF = 0x2000, FRAG_OFFSET = 0x1fff };
 
+/* Ethernet, IPv4 and TCP without options: what is read of nearly every frame. */
+enum { HEADERS = ETHER_SIZE + 20 + 20 };
+
 struct pkt {
 	struct mac_key smac, dmac;
 	__u32 eth; /* offset of the Ethernet header: 0, or TUNNEL_SIZE inside a tunnel */
@@ -247,6 +250,8 @@ static __always_inline int parse_ip(CTX *ctx, struct pkt *p)
 	p->id = bpf_ntohs(ip->id);
 	p->l4 = p->eth + ETHER_SIZE + size;
 	p->header = size;
+	if (size > sizeof(*ip)) /* options: HEADERS was too little */
+		ctx_pull(ctx, p->l4 + 20);
 	p->sport = p->dport = 0;
 	p->flags = p->icmp = 0;
 	if (follows(p)) /* a second one at offset 1 would overwrite the flags of TCP that were judged (RFC 1858) */

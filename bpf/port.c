@@ -42,7 +42,7 @@ int port(struct __sk_buff *skb)
 	if (!port) /* fail closed: user space removes the program after the entry */
 		return finish(skb, &p, HOOK_PORT, -REASON_NO_PORT, CTX_PASS);
 	p.slot = port->slot;
-	ctx_pull(skb, ETHER_SIZE + 60 + 20);
+	ctx_pull(skb, HEADERS);
 	v = parse_ether(skb, &p, 0);
 	if (!v)
 		v = port_frame(skb, &p, port);

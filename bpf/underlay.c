@@ -8,6 +8,6 @@ int underlay(struct __sk_buff *skb)
 {
 	struct pkt p = {};
 
-	ctx_pull(skb, ETHER_SIZE + TUNNEL_SIZE + 60 + 20);
+	ctx_pull(skb, HEADERS);
 	return finish(skb, &p, HOOK_UNDERLAY, underlay_frame(skb, &p), CTX_NEXT);
 }

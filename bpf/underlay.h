@@ -85,10 +85,12 @@ static __always_inline int tunnel_frame(CTX *ctx, struct pkt *p, const struct ad
 /* UDP to the tunnel port. Only frames of our VNI are ours, to whichever address of the node they come. */
 static __always_inline int tunnel_in(CTX *ctx, struct pkt *p, __be32 saddr, bool whole, bool to_vtep)
 {
-	__be32 *vx = at(ctx, VXLAN_OFFSET, 8);
 	struct peer *peer;
 	struct addr from;
+	__be32 *vx;
 
+	ctx_pull(ctx, TUNNEL_SIZE + HEADERS);
+	vx = at(ctx, VXLAN_OFFSET, 8);
 	if (whole && (!vx || vx[0] != bpf_htonl(0x08000000) || (vx[1] & bpf_htonl(0xffffff00)) != vxlan_vni()))
 		return PASS;
 	set_v4(&from, saddr);
@@ -168,6 +170,8 @@ static __always_inline int underlay_frame(CTX *ctx, struct pkt *p)
 		bool to_vtep = ip->daddr == get_v4(&vtep);
 		__be32 saddr = ip->saddr;
 
+		if (size > sizeof(*ip))
+			ctx_pull(ctx, ETHER_SIZE + size + 8);
 		udp = at(ctx, ETHER_SIZE + size, sizeof(*udp));
 		if (udp && udp->dest == bpf_htons(tunnel_port))
 			return tunnel_in(ctx, p, saddr, whole, to_vtep);
