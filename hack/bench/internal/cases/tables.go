@@ -36,7 +36,7 @@ func ManyForwards() []world.Forward {
 func (n NIC) FullTable() measure.Case {
 	s := forwardStream(0, sinkSpace)
 	s.vary, s.low, s.mask = offDport, manyFirst, 8191
-	c := n.frames("nic-forward-full", "60-byte frames from a network card: forwards to 8,192 different ports among 16,384", nil, s)
+	c := n.frames("nic-forward-full", "60-byte frames from a network card: 8,192 forwards in turn, of 16,384", nil, s)
 	c.Variants = c.Variants[:len(c.Variants)-1] // a bare veth has no forwards
 	setup := c.Setup
 	c.Setup = func(ctx context.Context) (func() error, error) {

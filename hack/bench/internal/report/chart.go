@@ -66,8 +66,9 @@ func chart(r *Report, file string) error {
 	p.Y.Min, p.Y.Max = -0.5, float64(len(names))-0.5
 	p.X.Min, p.X.Max = min(p.X.Min, 0.5), max(p.X.Max, 8)
 	p.Y.Tick.Label.Font = font.From(p.Y.Tick.Label.Font, 9)
-	p.Legend.Top = true
-	return p.Save(26*vg.Centimeter, vg.Length(3+len(names))*0.85*vg.Centimeter, file)
+	p.Legend.XOffs, p.Legend.YOffs = -vg.Centimeter, vg.Centimeter // bottom right, where no ratio is
+	p.Legend.Padding = 2 * vg.Millimeter
+	return p.Save(30*vg.Centimeter, vg.Length(3+len(names))*0.85*vg.Centimeter, file)
 }
 
 func collect(r *Report, c comparison, shift float64) ranged {
