@@ -127,6 +127,8 @@ static __always_inline int open_flow(CTX *ctx, const struct settings *s, const s
 	/* NAT gives the packet the node's address, which peers trust: it must not look like a tunnel's. */
 	if (p->proto == IPPROTO_UDP && p->dport == tunnel_port)
 		return -REASON_DESTINATION_DENIED;
+	if (!get_v4(&s->uplink)) /* none is configured, or it has lost its address */
+		return -REASON_NO_ROUTE;
 	v = find_way(ctx, s, p->daddr, w);
 	if (w->hop.flags & NEXTHOP_DENIED)
 		return -REASON_DESTINATION_DENIED;
