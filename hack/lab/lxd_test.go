@@ -27,6 +27,9 @@ func wantEverything(t *testing.T, ctx context.Context) {
 func TestForwardingGoesOnWithoutLXD(t *testing.T) {
 	ctx := testContext(t, 5*time.Minute)
 	n1 := shared.Node(1)
+	// A restarted daemon goes on from its file, which is written every 2 s at most: let it hold what the tests before made.
+	time.Sleep(3 * time.Second)
+	resync(t, ctx, shared.Node(1), shared.Node(2), shared.Node(3))
 	// Gone everywhere, so that nothing of the cluster answers either.
 	for i := 1; i <= 4; i++ {
 		must(t, shared.Node(i).StopLXD(ctx, i%2 == 0))

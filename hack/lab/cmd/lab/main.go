@@ -60,6 +60,8 @@ func run(ctx context.Context, args []string) error {
 		return up(ctx, *id, *nodes, log)
 	case "down":
 		return down(*id, *all)
+	case "demo":
+		return runDemo(ctx, log)
 	case "status":
 		return status(ctx, *id, log)
 	case "shell":
