@@ -37,7 +37,7 @@ func (d *Dataplane) build(w *wanted, old *built, same sameness) *built {
 		b.services, b.crowded = old.services, old.crowded
 	} else {
 		cut(d.tables.forwards, w.forwards, &b.crowded, "forwards")
-		b.services = buildServices(w, d.slots)
+		b.services = buildServices(w, d.slots, d.tables.inverses.shadow)
 		cut(d.tables.inverses, b.services.inverses, &b.crowded, "forwards' answers")
 	}
 	b.prefixes = make(map[bpf.TcPrefixKey]uint32, len(w.prefixes))

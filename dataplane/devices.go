@@ -28,7 +28,7 @@ type devices struct {
 // openDevices creates or adopts both, brings them into the wanted shape and up.
 func openDevices(h *netlink.Handle, c *Config, mtu int) (*devices, error) {
 	d := &devices{nl: h, cfg: c}
-	bridge, err := d.ensure(&netlink.Bridge{LinkAttrs: attrs(c.Bridge, mtu, c.NodeMAC)}, nil)
+	bridge, err := d.ensure(&netlink.Bridge{LinkAttrs: attrs(c.Bridge, 0, c.NodeMAC)}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +45,12 @@ func openDevices(h *netlink.Handle, c *Config, mtu int) (*devices, error) {
 		return nil, err
 	}
 	d.vxlan = vxlan.Attrs().Index
+	if bridge.Attrs().MTU != mtu {
+		// A bridge follows the least MTU of its ports until somebody has set it. A port may have less than the LAN.
+		if err := d.nl.LinkSetMTU(bridge, mtu); err != nil {
+			return nil, fmt.Errorf("set the MTU of %s to %d: %w", c.Bridge, mtu, err)
+		}
+	}
 	if err := d.shapeBridge(bridge); err != nil {
 		return nil, fmt.Errorf("set up the bridge %s: %w", c.Bridge, err)
 	}
@@ -80,7 +86,12 @@ func (d *devices) ensure(want netlink.Link, fits func(netlink.Link) bool) (netli
 	if err := d.nl.LinkAdd(want); err != nil {
 		return nil, fmt.Errorf("create the %s %s: %w (lanyard check names what the kernel lacks)", want.Type(), name, err)
 	}
-	return d.nl.LinkByName(name)
+	made, err := d.nl.LinkByName(name)
+	if err == nil && want.Type() == "bridge" {
+		err = d.nl.LinkSetMTU(made, minLANMTU) // so that setting the real one is a change, whatever that is
+		made.Attrs().MTU = minLANMTU
+	}
+	return made, err
 }
 
 func notFound(err error) bool {

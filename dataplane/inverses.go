@@ -21,8 +21,8 @@ const trackedFlag = uint8(bpf.TcForwardFlagsFORWARD_TRACKED)
 //
 // The inverse of a forward is stateless while its target has no other external side: the answer's source is rewritten by
 // looking up where it comes from. With several, each client is noted in `tracks`, and the inverse is only what
-// holds when that note is lost: then an external side of this very node is preferred, and of several the least, so
-// that every Apply decides alike.
+// holds where there is no such note. That is true of connections from the time when their external side was the only
+// one, so the inverse in force stays; else an external side of this very node is preferred, and of several the least.
 type services struct {
 	w         *wanted
 	slots     *slots
@@ -30,7 +30,7 @@ type services struct {
 	ambiguous map[bpf.TcServiceKey]int32 // target -> its default
 }
 
-func buildServices(w *wanted, slots *slots) *services {
+func buildServices(w *wanted, slots *slots, inForce map[bpf.TcServiceKey]bpf.TcInverse) *services {
 	s := &services{w: w, slots: slots, inverses: make(map[bpf.TcServiceKey]bpf.TcInverse, len(w.forwards))}
 	list := w.state.Forwards
 	for k, i := range w.forwards {
@@ -52,6 +52,17 @@ func buildServices(w *wanted, slots *slots) *services {
 		if ok && (best < 0 || preferred(&list[i], &list[best])) {
 			s.ambiguous[at] = i
 			s.inverses[at] = bpf.TcInverse{Ip: k.Ip, Entry: wire(list[i].Entry), Port: k.Port, Flags: trackedFlag}
+		}
+	}
+	for at := range s.ambiguous {
+		now, ok := inForce[at]
+		if !ok {
+			continue
+		}
+		i, ok := w.forwards[bpf.TcServiceKey{Ip: now.Ip, Port: now.Port, Proto: at.Proto}]
+		if ok && list[i].target() == at && wire(list[i].Entry) == now.Entry {
+			now.Flags = trackedFlag
+			s.ambiguous[at], s.inverses[at] = i, now
 		}
 	}
 	return s

@@ -41,7 +41,7 @@ func TestInverses(t *testing.T) {
 			return f
 		}), 0, 12).Draw(rt, "forwards")
 		w := validate(&cfg, &s, nil, sameness{})
-		to, back := buildServices(w, sl).table()
+		to, back := buildServices(w, sl, nil).table()
 		targets := map[bpf.TcServiceKey]int{}
 		for k, f := range to {
 			at := bpf.TcServiceKey{Ip: f.Ip, Port: f.Port, Proto: k.Proto}
@@ -71,7 +71,7 @@ func TestInverses(t *testing.T) {
 		// Another order of the list.
 		p := s
 		p.Forwards = rapid.Permutation(s.Forwards).Draw(rt, "order")
-		to2, back2 := buildServices(validate(&cfg, &p, nil, sameness{}), sl).table()
+		to2, back2 := buildServices(validate(&cfg, &p, nil, sameness{}), sl, nil).table()
 		for k := range to {
 			if to[k] != to2[k] {
 				rt.Fatalf("in another order %+v became %+v", to[k], to2[k])
@@ -83,6 +83,37 @@ func TestInverses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A second external side leaves the connections of the first alone: they have no note in `tracks`.
+func TestInverseInForceStays(t *testing.T) {
+	n := newNode(t)
+	d := n.open()
+	_, e, _ := n.webspace(1)
+	e.Ifindex = 0
+	forward := func(port uint16) Forward {
+		return Forward{External: netip.AddrPortFrom(n.cfg.VTEP, port), Proto: TCP, Target: netip.AddrPortFrom(e.IP, 80), Owner: e.Owner}
+	}
+	shows := func(ports ...uint16) uint16 {
+		s := State{Endpoints: []Endpoint{e}}
+		for _, p := range ports {
+			s.Forwards = append(s.Forwards, forward(p))
+		}
+		apply(t, d, s)
+		inv := d.tables.inverses.shadow[serviceKey(wire(e.IP), 80, TCP)]
+		if (inv.Flags == trackedFlag) != (len(ports) > 1) {
+			t.Errorf("with %v the flags are %d", ports, inv.Flags)
+		}
+		return inv.Port
+	}
+	for _, c := range []struct {
+		ports []uint16
+		want  uint16
+	}{{[]uint16{9000}, 9000}, {[]uint16{8000, 9000}, 9000}, {[]uint16{8000, 9000, 7000}, 9000}, {[]uint16{8000, 7000}, 7000}, {[]uint16{8000}, 8000}} {
+		if got := shows(c.ports...); got != c.want {
+			t.Errorf("with %v the answer shows %d, want %d", c.ports, got, c.want)
+		}
+	}
 }
 
 func TestLPM(t *testing.T) {

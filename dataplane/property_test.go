@@ -11,6 +11,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"pgregory.net/rapid"
+
+	"github.com/lanyard-project/lanyard/bpf"
 )
 
 // universe is what random States are made of: few of everything, so that they collide.
@@ -91,8 +93,8 @@ func picture(t testing.TB, d *Dataplane) map[string]any {
 		t.Fatal(err)
 	}
 	pic := map[string]any{
-		"inverses": maps.Clone(d.tables.inverses.shadow), "prefixes": maps.Clone(d.tables.prefixes.shadow),
-		"kernel": maps.Clone(d.kernel.ports.shadow), "flood": maps.Clone(d.kernel.flood.shadow),
+		"prefixes": maps.Clone(d.tables.prefixes.shadow),
+		"kernel":   maps.Clone(d.kernel.ports.shadow), "flood": maps.Clone(d.kernel.flood.shadow),
 		"neighbours": maps.Clone(d.kernel.neigh), "links": maps.Clone(d.kernel.links), "members": maps.Clone(d.kernel.found),
 		"division": d.settings.FlowShare,
 	}
@@ -112,6 +114,12 @@ func picture(t testing.TB, d *Dataplane) map[string]any {
 	}
 	for k, v := range d.tables.forwards.shadow {
 		named("forward", k, &v.Slot, &v)
+	}
+	for k, v := range d.tables.inverses.shadow {
+		if v.Flags == trackedFlag {
+			v = bpf.TcInverse{Flags: v.Flags} // the one in force stays, so this does depend on history
+		}
+		pic[fmt.Sprintf("inverse %v", k)] = v
 	}
 	for k, v := range d.tables.peers.shadow {
 		pic[fmt.Sprintf("peer %v", unwire(k))] = v.Flags & 2

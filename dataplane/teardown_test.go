@@ -226,6 +226,14 @@ func TestMTUFollows(t *testing.T) {
 	if d.MTU() != 1450 {
 		t.Fatalf("MTU is %d", d.MTU())
 	}
+	p1, e1, _ := n.webspace(1)
+	small, err := netlink.LinkByName("ws1")
+	n.must(err)
+	n.must(netlink.LinkSetMTU(small, 1300))
+	apply(t, d, State{Ports: []Port{p1}, Endpoints: []Endpoint{e1}})
+	if b, err := netlink.LinkByName("lanyard0"); err != nil || b.Attrs().MTU != 1450 {
+		t.Errorf("one port's small MTU has made the bridge's %d (%v)", b.Attrs().MTU, err)
+	}
 	go d.Run(t.Context())
 	n.must(netlink.LinkSetMTU(n.underlay, 1400))
 	eventually(t, "the LAN's MTU is 1350", func() bool {
