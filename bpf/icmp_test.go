@@ -75,8 +75,10 @@ func TestUnderlayICMPErrors(t *testing.T) {
 		}
 		about := func(f *Frame) []byte { return back(w, w.Router).ICMP(3, 3, 0, 0).Data(f.Bytes()[14:]).Bytes() }
 		for name, in := range map[string][]byte{
-			"nothing known":                about(Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Server).UDP(20001, 53)),
-			"somebody else's packet":       about(Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.Client, w.Server).UDP(40000, 53)),
+			"nothing known":          about(Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Server).UDP(20001, 53)),
+			"somebody else's packet": about(Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.Client, w.Server).UDP(40000, 53)),
+			// The same port of another address is another service.
+			"another address's packet":     about(Ether(w.UnderlayMAC, w.RouterMAC).IPv4(IP("192.0.2.100"), w.Client).UDP(5353, 40000)),
 			"a webspace's inside address":  about(Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.WS1.IP, w.Server).UDP(40000, 53)),
 			"a packet cut before 8 bytes":  Cut(about(Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Client).UDP(5353, 40000)), AtL4+8+27),
 			"a header that is no IPv4":     Set(about(Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Client).UDP(5353, 40000)), AtL4+8, 0x65),
@@ -111,6 +113,11 @@ func TestPortICMPErrors(t *testing.T) {
 	got := Ether(w.Gateway.MAC, w.WS1.MAC).IPv4(w.Client, w.WS1.IP, TTL(63)).TCP(40000, 81, "A", 0)
 	Case{Name: "about a packet that entered at another node", Program: "port", On: w.WS1.Name, In: report(quote(got, false)),
 		Want: Sent, To: Redirect{How: ToDevice}, ToName: underlay, Tunnel: &w.Peer3}.Run(t, w)
+	// It may only speak about what came to it, to whom it came from.
+	neighbour := Ether(w.Gateway.MAC, w.WS2.MAC).IPv4(w.Client, w.WS2.IP, TTL(63)).TCP(40000, 90, "A", 0)
+	Case{Name: "about a packet of a neighbour's forward", Program: "port", On: w.WS1.Name, In: report(quote(neighbour, false)), Want: Drop}.Run(t, w)
+	mine := Ether(w.Gateway.MAC, w.WS1.MAC).IPv4(w.Server, w.WS1.IP, TTL(63)).UDP(40000, 53).Text("query")
+	Case{Name: "to another than it came from", Program: "port", On: w.WS1.Name, In: report(quote(mine, true)), Want: Drop}.Run(t, w)
 	stranger := Ether(w.Gateway.MAC, w.WS1.MAC).IPv4(w.Client, w.WS2.IP).UDP(40000, 53).Text("query")
 	Case{Name: "about a neighbour's packet", Program: "port", On: w.WS1.Name, In: report(quote(stranger, true)), Want: Drop}.Run(t, w)
 }

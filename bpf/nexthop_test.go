@@ -142,4 +142,13 @@ func TestSuperframes(t *testing.T) {
 			return sameError(r.Out, Ether(w.Gateway.MAC, w.WS1.MAC).IPv4(w.Gateway.IP, w.WS1.IP).ICMP(3, 4, 0, w.NarrowMTU).Data(in[14:]).Bytes(), in[14:])
 		}}.Run(t, w)
 	Case{Name: "to node 3, segments too large", Program: "port", On: w.WS1.Name, In: tcp(w.WS3), GSO: fits + 1, Want: Drop, Or: []Verdict{Pass}}.Run(t, w)
+	if err := w.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Run("port", w.WS1.Name, Ether(w.WS2.MAC, w.WS3.MAC).IPv4(w.WS1.IP, w.WS3.IP).TCP(1, 2, "A", 0).Fill(3000).Bytes(), fits); err != nil {
+		t.Fatal(err)
+	}
+	if drops, err := w.TakeDrops(); err != nil || len(drops) != 1 || drops[0].Packets != 3 {
+		t.Errorf("a dropped superframe of three segments was counted as %v (%v)", drops, err)
+	}
 }

@@ -196,7 +196,8 @@ func TestPortNATShares(t *testing.T) {
 
 // TestPortNATFullTable: new flows are refused, live ones keep running, and what was refused leaves nothing behind.
 func TestPortNATFullTable(t *testing.T) {
-	w := open(t, Fixture(), map[string]uint32{"flows": 16})
+	// One more than eight flows need: of the ninth the first entry finds room, the second does not.
+	w := open(t, Fixture(), map[string]uint32{"flows": 17})
 	if err := w.Limits(1000, 1000, 1000); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +217,7 @@ func TestPortNATFullTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(drops) != 1 || drops[0].Reason != "flow_table_full" || int(drops[0].Packets) != refused || refused < 40 {
-		t.Errorf("64 flows into a table of 16 entries: %d refused, counted %v", refused, drops)
+		t.Errorf("64 flows into a table of 17 entries: %d refused, counted %v", refused, drops)
 	}
 	n, err := w.Count("flows")
 	if err != nil {
@@ -242,6 +243,12 @@ func TestPortNATFragments(t *testing.T) {
 		In:  routed(w, w.Server, Fragment(208, false), ID(9)).Proto(17).Fill(100).Bytes(),
 		Out: gone(w, w.Server, Fragment(208, false), ID(9)).Proto(17).Fill(100).Bytes()}
 	c.Run(t, w)
+	// RFC 1858: a fragment at offset 8 would overwrite the flags of TCP that were judged.
+	begin := routed(w, w.Server, Fragment(0, true), ID(9)).TCP(40000, 80, "A", 0).Fill(204).Bytes()
+	Case{Name: "over the TCP flags", Program: "port", On: w.WS1.Name, After: [][]byte{begin}, Want: Drop, Reason: "fragment_tiny",
+		In: routed(w, w.Server, Fragment(8, false), ID(9)).Proto(6).Fill(100).Bytes()}.Run(t, w)
+	Case{Name: "over the TCP flags, to a neighbour", Program: "port", On: w.WS1.Name, Want: Drop, Reason: "fragment_tiny",
+		In: Ether(w.WS1.MAC, w.WS2.MAC).IPv4(w.WS1.IP, w.WS2.IP, Fragment(8, false), ID(9)).Proto(6).Fill(100).Bytes()}.Run(t, w)
 	c.Name, c.Want, c.Reason = "of another packet", Drop, "fragment_early"
 	c.In = routed(w, w.Server, Fragment(208, false), ID(10)).Proto(17).Fill(100).Bytes()
 	c.Run(t, w)

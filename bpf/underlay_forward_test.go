@@ -38,6 +38,13 @@ func TestUnderlayForward(t *testing.T) {
 			c.Name, c.In, c.Out, c.Entries = row.name, row.in, row.out, map[string]int{"flows": 0, "tracks": 0}
 			run(c)
 		}
+		// A checksum that comes out as zero is sent as all ones, for zero means that there is none (RFC 768).
+		zero := at(w.WS1).UDP(40000, 53).Data([]byte{0, 0}).Bytes()
+		word := zero[AtL4+6 : AtL4+8]
+		ones := here
+		ones.Name, ones.In, ones.Out = "UDP whose checksum becomes zero", came(w).UDP(40000, 5353).Data(word).Bytes(),
+			Set16(at(w.WS1).UDP(40000, 53).Data(word).Bytes(), AtL4+6, 0xffff)
+		run(ones)
 		tracked := here
 		tracked.Name, tracked.ToName, tracked.Entries = "two external ports of one target are told apart by a memory", w.WS2.Name, map[string]int{"tracks": 1}
 		tracked.In, tracked.Out = came(w).TCP(40000, 9001, "S", 1410).Bytes(), at(w.WS2).TCP(40000, 90, "S", 1410).Bytes()
