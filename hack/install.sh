@@ -32,7 +32,8 @@ fail() { # what failed, likely cause, next command
 if ! command -v go >/dev/null; then
 	fail "no Go toolchain" "go is not in PATH ($PATH)" "install Go $go_needed or newer, then: export PATH=\$PATH:/usr/local/go/bin"
 fi
-go_found=$(GOTOOLCHAIN=local go env GOVERSION)
+# Asked inside the module: Go 1.21 and newer then fetches the toolchain that go.mod wants, where it may.
+go_found=$(cd "$(dirname "$0")/.." && go env GOVERSION 2>/dev/null) || go_found=$(GOTOOLCHAIN=local go env GOVERSION)
 if [ "$(printf '%s\n' "go$go_needed" "$go_found" | sort -V | head -n 1)" != "go$go_needed" ]; then
 	fail "Go is too old" "found $go_found, go.mod needs go$go_needed" "install Go $go_needed or newer and put it first in PATH"
 fi

@@ -103,6 +103,7 @@ func (l *Lab) environment(ns *Namespace) []string {
 	return []string{
 		"PATH=" + l.binDir + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + filepath.Join(ns.Dir, "home"), "LXD_DIR=/var/lib/lxd", "LC_ALL=C.UTF-8", "TERM=" + os.Getenv("TERM"),
+		"LANYARD_CONFIG=" + filepath.Join(ns.Dir, "lanyardd.yaml"),
 		// Several daemons would load profiles of the same names.
 		"LXD_SECURITY_APPARMOR=false",
 	}

@@ -129,3 +129,14 @@ func TestTeardownLeavesNothing(t *testing.T) {
 	}))
 	wantPing(t, ctx, onN1, onN2.IP.String(), 5)
 }
+
+func TestConnectivityTest(t *testing.T) {
+	ctx := testContext(t, 3*time.Minute)
+	out, err := shared.Node(1).Lanyard(ctx, "connectivity", "test", "--outside", lab.ServerAddr, "--outside", lab.ServerAddr+":7000", "--json")
+	if err != nil {
+		t.Errorf("lanyard connectivity test: %v\n%s", err, out)
+	}
+	if !json.Valid([]byte(out)) {
+		t.Errorf("not JSON: %.300s", out)
+	}
+}

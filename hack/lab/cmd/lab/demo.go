@@ -160,7 +160,7 @@ func (d *demo) kill(ctx context.Context) error {
 	}()
 	time.Sleep(500 * time.Millisecond)
 	for _, n := range []*lab.Node{n1, d.lab.Node(3)} {
-		fmt.Fprintln(d.out, d.paint("1", n.Name+"$ kill -9 $(cat /run/lanyardd.pid); lanyardd node --config lanyardd.yaml &"))
+		fmt.Fprintln(d.out, d.paint("1", n.Name+"$ kill -9 $(cat /run/lanyardd.pid); lanyardd node &"))
 		if err := n.KillLanyardd(ctx); err != nil {
 			return err
 		}
