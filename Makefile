@@ -13,7 +13,7 @@ TOOL := go tool -modfile=hack/tools/go.mod
 # Tests that share the machine's two cores and its LXD run package by package.
 TESTFLAGS ?=
 
-.PHONY: help build generate fmt lint test test-race test-lab bench demo lab lab-down install clean FORCE
+.PHONY: help build generate fmt lint test test-lab bench demo lab lab-down install clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,11 +39,8 @@ lint: ## gofmt, vet, staticcheck
 	go vet ./...
 	$(TOOL) staticcheck ./...
 
-test: install build ## all tests: unit, packet tables, lab with real LXD, another kernel (root)
-	go test $(TESTFLAGS) -p 1 -timeout 14m ./...
-
-test-race: install ## the Go packages under the race detector
-	go test -race -p 1 -timeout 14m $$(go list ./... | grep -v -e '/hack/')
+test: install build ## all tests, with the race detector: unit, packet tables, lab with real LXD, another kernel (root)
+	go test -race $(TESTFLAGS) -p 1 -timeout 14m ./...
 
 test-lab: install build ## only the end-to-end tests on the lab
 	go test $(TESTFLAGS) -timeout 14m -v ./hack/lab/...
