@@ -133,15 +133,15 @@ func (e ends) openTCP(ctx context.Context) error {
 	return e.close(ctx, listener)
 }
 
-// storm makes a case of new connections between ends.
-func storm(name, title string, goals []measure.Goal, paths ...ends) measure.Case {
+// storm makes a case of new connections between ends: empty ones, or with one exchange in each.
+func storm(name, title string, empty bool, goals []measure.Goal, paths ...ends) measure.Case {
 	c := path(name, title, kind{unit: "connection"}, goals, paths...)
 	for i, e := range paths {
 		c.Variants[i].Run = func(ctx context.Context, n int) error {
 			// Variants of one world listen at the same address, so each listens only for its own round.
 			err := e.client.Call(ctx, "tcp.listen", load.Listen{Name: listener, Addr: e.listen, Pid: e.server.Pid()}, nil)
 			if err == nil {
-				err = e.client.Call(ctx, "storm", load.Storm{Listener: listener, Addr: e.target, N: n}, nil)
+				err = e.client.Call(ctx, "storm", load.Storm{Listener: listener, Addr: e.target, N: n, Empty: empty}, nil)
 			}
 			return errors.Join(err, e.close(ctx, listener))
 		}

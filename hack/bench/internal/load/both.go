@@ -29,17 +29,7 @@ func (s *Set) rrBoth(a Work) (Done, error) {
 	b := make([]byte, a.Size)
 	start := time.Now()
 	for i := range a.N {
-		_, err := rawSend(client, b)
-		if err == nil {
-			err = full(server, b)
-		}
-		if err == nil {
-			_, err = rawSend(server, b)
-		}
-		if err == nil {
-			err = full(client, b)
-		}
-		if err != nil {
+		if err := exchange(client, server, b); err != nil {
 			return Done{}, fmt.Errorf("exchange %d of %d: %w", i, a.N, err)
 		}
 	}

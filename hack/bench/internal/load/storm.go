@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Storm is N connections, one after the other: connect, one byte there, one byte back, close. The client uses one
+// Storm is N connections, one after the other: connect, one byte there, one byte back (unless Empty), close. The client uses one
 // socket and ends each connection by disconnecting it (connect to AF_UNSPEC), which sends a reset: neither side keeps
 // a TIME_WAIT, and ports never run out.
 type Storm struct {
 	Listener string         `json:"listener"`
 	Addr     netip.AddrPort `json:"addr"` // where the client connects to
 	N        int            `json:"n"`
+	Empty    bool           `json:"empty"`
 }
 
 func (s *Set) storm(a Storm) (Done, error) {
@@ -40,17 +41,20 @@ func (s *Set) storm(a Storm) (Done, error) {
 	start := time.Now()
 	for i := range a.N {
 		_, err := raw(unix.SYS_CONNECT, uintptr(client), uintptr(unsafe.Pointer(&sa)), unsafe.Sizeof(sa), 0)
+		server := -1
 		if err == nil {
-			_, err = rawSend(client, b)
+			server, err = raw(unix.SYS_ACCEPT4, uintptr(l), 0, 0, unix.SOCK_CLOEXEC)
 		}
-		if err == nil {
-			err = serveOne(l, b)
-		}
-		if err == nil {
-			err = full(client, b)
+		if err == nil && !a.Empty {
+			err = exchange(client, server, b)
 		}
 		if err == nil {
 			_, err = raw(unix.SYS_CONNECT, uintptr(client), uintptr(unsafe.Pointer(&none)), unsafe.Sizeof(none), 0)
+		}
+		if server >= 0 {
+			if _, e := raw(unix.SYS_CLOSE, uintptr(server), 0, 0, 0); err == nil {
+				err = e
+			}
 		}
 		if err != nil {
 			return Done{}, fmt.Errorf("connection %d of %d to %s: %w", i, a.N, a.Addr, err)
@@ -60,20 +64,18 @@ func (s *Set) storm(a Storm) (Done, error) {
 	return Done{Wall: time.Since(start)}, nil
 }
 
-// serveOne is the server's side of one connection.
-func serveOne(listener int, b []byte) error {
-	fd, err := raw(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("accept: %w", err)
-	}
-	// A connection takes no time limit from its listener; what it waits for has been sent already, or is on its way
-	// through a proxy, and the limit of the whole round bounds it.
-	if err = full(fd, b); err == nil {
-		_, err = rawSend(fd, b)
-	}
-	_, e := raw(unix.SYS_CLOSE, uintptr(fd), 0, 0, 0)
+// exchange sends one message there and back. The server's socket takes no time limit from its listener; what it waits
+// for is on its way, and the limit of the whole round bounds it.
+func exchange(client, server int, b []byte) error {
+	_, err := rawSend(client, b)
 	if err == nil {
-		err = e
+		err = full(server, b)
+	}
+	if err == nil {
+		_, err = rawSend(server, b)
+	}
+	if err == nil {
+		err = full(client, b)
 	}
 	return err
 }

@@ -110,7 +110,8 @@ func (r *Report) Write(dir string) error {
 	return Index(filepath.Dir(dir))
 }
 
-// read loads a run and the reasons that people wrote down for what it misses.
+// read loads a run and the reasons that people wrote down for goals that it misses: notes.json, by the name of the case
+// ("rr-local"), or of case and ratio ("rr-local veth/lanyard").
 func read(dir string) (*Report, map[string]string, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, "results.json"))
 	if err != nil {

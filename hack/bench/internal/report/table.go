@@ -30,8 +30,11 @@ func goals(r *Report, notes map[string]string) string {
 	var b strings.Builder
 	b.WriteString("| path | ratio | goal | measured (least to most) | reached |\n|---|---|--:|--:|---|\n")
 	why := []string{}
-	explain := func(name, title, missing string) {
-		text, ok := notes[name]
+	explain := func(name, pair, title, missing string) {
+		text, ok := notes[name+" "+pair]
+		if !ok {
+			text, ok = notes[name]
+		}
 		if !ok {
 			text = "No reason has been written down yet."
 		}
@@ -45,7 +48,7 @@ func goals(r *Report, notes map[string]string) string {
 			reached := "yes"
 			if !q.Reached() {
 				reached = "**no**"
-				explain(x.Name, x.Title, fmt.Sprintf("%s / %s %.2f instead of %.2f, %.0f %% short", q.Slow, q.Fast, q.Median, q.Goal, 100*(1-q.Median/q.Goal)))
+				explain(x.Name, q.Slow+"/"+q.Fast, x.Title, fmt.Sprintf("%s / %s %.2f instead of %.2f, %.0f %% short%s", q.Slow, q.Fast, q.Median, q.Goal, 100*(1-q.Median/q.Goal), limit(x, q)))
 			}
 			fmt.Fprintf(&b, "| %s | %s / %s | %.2f | **%.2f** (%.2f to %.2f) | %s |\n", x.Title, q.Slow, q.Fast, q.Goal, q.Median, q.Min, q.Max, reached)
 		}
@@ -57,7 +60,7 @@ func goals(r *Report, notes map[string]string) string {
 		reached := "yes"
 		if !f.Reached() {
 			reached = "**no**"
-			explain(f.Name, f.Title, fmt.Sprintf("%.1f %s instead of %.1f", f.Spread.Median, f.Unit, f.Goal))
+			explain(f.Name, f.Variant, f.Title, fmt.Sprintf("%.1f %s instead of %.1f", f.Spread.Median, f.Unit, f.Goal))
 		}
 		fmt.Fprintf(&b, "| %s | | at most %.0f %s | **%.1f** (%.1f to %.1f) | %s |\n", f.Title, f.Goal, f.Unit, f.Spread.Median, f.Spread.Min, f.Spread.Max, reached)
 	}
@@ -65,6 +68,15 @@ func goals(r *Report, notes map[string]string) string {
 		b.WriteString("\nWhy not:\n\n" + strings.Join(why, "\n") + "\n")
 	}
 	return b.String()
+}
+
+// limit says what no node at all would reach.
+func limit(x measure.Result, q measure.Ratio) string {
+	slow, veth := x.Stats[q.Slow], x.Stats[cases.Veth]
+	if q.Slow == cases.Veth || veth.Median == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; a bare veth would reach %.2f", slow.Median/veth.Median)
 }
 
 // costs is CPU time per operation in all variants.
