@@ -90,8 +90,8 @@ func TestStatusShowsTheNode(t *testing.T) {
 func TestCheckFindsTheNodeFit(t *testing.T) {
 	ctx := testContext(t, time.Minute)
 	out, err := shared.Node(1).Lanyard(ctx, "check", "--json")
-	if !json.Valid([]byte(out)) {
-		t.Errorf("lanyard check --json: %v: %.300s", err, out)
+	if err != nil || !json.Valid([]byte(out)) {
+		t.Errorf("lanyard check --json: %v: %.1000s", err, out)
 	}
 }
 
@@ -132,6 +132,15 @@ func TestTeardownLeavesNothing(t *testing.T) {
 
 func TestConnectivityTest(t *testing.T) {
 	ctx := testContext(t, 3*time.Minute)
+	// It tries every member of the cluster, so n4 must be a whole node for once.
+	n4 := shared.Node(4)
+	must(t, n4.StartLanyardd(ctx))
+	defer func() {
+		must(t, n4.StopLanyardd(ctx))
+		_, err := n4.Exec(ctx, "lanyardd", "node", "--config", n4.ConfigFile(), "--teardown")
+		must(t, err)
+	}()
+	resync(t, ctx, shared.Nodes()...)
 	out, err := shared.Node(1).Lanyard(ctx, "connectivity", "test", "--outside", lab.ServerAddr, "--outside", lab.ServerAddr+":7000", "--json")
 	if err != nil {
 		t.Errorf("lanyard connectivity test: %v\n%s", err, out)
