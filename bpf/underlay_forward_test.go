@@ -127,9 +127,9 @@ func TestPortForwardAnswers(t *testing.T) {
 			Case{Want: Sent, To: Redirect{How: ToDevice}, ToName: underlay, Tunnel: &w.Peer3}},
 		{"two nodes: entered here", w.WS2, from(w.WS2).TCP(91, 40000, "SA", 0).Bytes(), gone(w, w.Client).TCP(9101, 40000, "SA", 0).Bytes(),
 			[][]byte{came(w).TCP(40000, 9101, "S", 0).Bytes()}, outside},
-		{"two nodes: entered at node 3", w.WS2, from(w.WS2).TCP(91, 40000, "SA", 0).Bytes(), nil,
+		{"two nodes: entered at node 3", w.WS2, from(w.WS2).TCP(92, 40000, "SA", 0).Bytes(), nil,
 			[][]byte{Tunnel(w.Peer3.MAC, w.UnderlayMAC, w.Peer3.VTEP, w.VTEP, 50001, w.Port, w.VNI,
-				Ether(w.Gateway.MAC, w.WS2.MAC).IPv4(w.Client, w.WS2.IP, TTL(63)).TCP(40000, 91, "S", 0).Bytes())},
+				Ether(w.Gateway.MAC, w.WS2.MAC).IPv4(w.Client, w.WS2.IP, TTL(63)).TCP(40000, 92, "S", 0).Bytes())},
 			Case{Want: Sent, To: Redirect{How: ToDevice}, ToName: underlay, Tunnel: &w.Peer3}},
 	} {
 		c := row.Case

@@ -188,6 +188,13 @@ func TestFlowStates(t *testing.T) {
 	// The same ports again: a new connection must not inherit the short timeout of the old one.
 	send("port", w.WS1.Name, routed(w, w.Server).TCP(40000, 80, "S", 1410).Bytes())
 	states("a new SYN", out|syn)
+	send("underlay", underlay, back(w, w.Server).TCP(80, port, "RA", 0).Bytes())
+	states("refused", out|syn|back_|ackBack|rst)
+	send("port", w.WS1.Name, routed(w, w.Server).TCP(40000, 80, "S", 1410).Bytes())
+	states("tried again", out|syn)
+	send("underlay", underlay, back(w, w.Server).TCP(80, port, "SA", 1460).Bytes())
+	send("port", w.WS1.Name, routed(w, w.Server).TCP(40000, 80, "S", 1410).Bytes())
+	states("a SYN within a live connection changes nothing", out|syn|back_|ackBack)
 }
 
 // TestFlowEntries: both entries of a flow name each other, and carry what user space reads.

@@ -120,9 +120,11 @@ func (n Net) Forwards() []Forward {
 		{Proto: tcp, External: at(n.VTEP, 9002), Target: at(n.WS2.IP, 90), Tracked: true},
 		// Entered at node 3, for a webspace here.
 		{Proto: tcp, External: at(n.Peer3.VTEP, 8180), Target: at(n.WS1.IP, 81), Entry: n.Peer3.VTEP},
-		// The same target entered here and at node 3.
+		// The same target entered here and at node 3; the later one is the default of the way back.
 		{Proto: tcp, External: at(n.VTEP, 9101), Target: at(n.WS2.IP, 91), Tracked: true},
 		{Proto: tcp, External: at(n.Peer3.VTEP, 9101), Target: at(n.WS2.IP, 91), Entry: n.Peer3.VTEP, Tracked: true},
+		{Proto: tcp, External: at(n.Peer3.VTEP, 9102), Target: at(n.WS2.IP, 92), Entry: n.Peer3.VTEP, Tracked: true},
+		{Proto: tcp, External: at(n.VTEP, 9102), Target: at(n.WS2.IP, 92), Tracked: true},
 	}
 }
 
