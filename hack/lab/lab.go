@@ -247,6 +247,9 @@ func (l *Lab) SetClientMTU(mtu int) error {
 	return l.Router.mtu("client", mtu)
 }
 
+// BinDir is where the lab's programs come from.
+func (l *Lab) BinDir() string { return l.binDir }
+
 // Node is the node with that number, from 1.
 func (l *Lab) Node(i int) *Node { return l.nodes[i-1] }
 

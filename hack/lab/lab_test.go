@@ -1,16 +1,65 @@
 package lab_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lanyard-project/lanyard/hack/lab"
 )
+
+// victimDir in the environment makes this program build a lab in that folder and wait to be killed.
+const victimDir = "LAB_TEST_VICTIM"
+
+// extraID names a further lab of this run: another run may be going on.
+func extraID(pid int) string { return "t" + strconv.FormatInt(int64(pid), 36) }
+
+func beVictim(dir string) {
+	l, err := lab.New(context.Background(), lab.Options{ID: extraID(os.Getpid()), Nodes: 1, Dir: dir, NoLXD: true, NoDaemon: true})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println(l.Node(1).Pid)
+	select {}
+}
+
+// TestAKilledLabDies: the namespaces of a lab end with the process that made them, even if that had no time to clean up.
+func TestAKilledLabDies(t *testing.T) {
+	ctx := testContext(t, time.Minute)
+	dir := filepath.Join(t.TempDir(), "lab")
+	victim := exec.CommandContext(ctx, os.Args[0])
+	victim.Env = append(os.Environ(), victimDir+"="+dir)
+	out, err := victim.StdoutPipe()
+	must(t, err)
+	must(t, victim.Start())
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatalf("the lab was not built: %v", err)
+	}
+	must(t, victim.Process.Kill())
+	_ = victim.Wait()
+	must(t, lab.Eventually(ctx, 5*time.Second, func() error {
+		if err := syscall.Kill(pid, 0); err == nil {
+			return fmt.Errorf("the holder %d still lives", pid)
+		}
+		return nil
+	}))
+	must(t, lab.Clean(extraID(victim.Process.Pid), dir))
+	if groups, _ := filepath.Glob("/sys/fs/cgroup/*/lanyard-lab-" + extraID(victim.Process.Pid) + "-*"); len(groups) > 0 {
+		t.Errorf("cgroups are left: %v", groups)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("files are left")
+	}
+}
 
 // TestALabLeavesNothing builds a second lab beside the shared one and takes it down, once in good order and once by Clean
 // alone, as after a kill.
@@ -26,10 +75,11 @@ func TestALabLeavesNothing(t *testing.T) {
 		must(t, err)
 		return string(b)
 	}
+	id := extraID(os.Getpid())
 	beforeLinks, beforeMounts := links(), mounts()
 	for _, end := range []string{"close", "clean"} {
 		dir := filepath.Join(t.TempDir(), "lab")
-		l, err := lab.New(ctx, lab.Options{ID: "tdown", Nodes: 1, Dir: dir, NoLXD: true, NoDaemon: true, Detached: end == "clean"})
+		l, err := lab.New(ctx, lab.Options{ID: id, Nodes: 1, Dir: dir, NoLXD: true, NoDaemon: true, Detached: end == "clean"})
 		must(t, err)
 		if _, err := l.Node(1).Exec(ctx, "ping", "-c", "1", "-W", "2", lab.ServerAddr); err != nil {
 			t.Error(err)
@@ -41,12 +91,12 @@ func TestALabLeavesNothing(t *testing.T) {
 		if end == "close" {
 			must(t, l.Close())
 		} else {
-			must(t, lab.Clean("tdown", dir))
+			must(t, lab.Clean(id, dir))
 		}
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("%s: files are left", end)
 		}
-		if groups, _ := filepath.Glob("/sys/fs/cgroup/*/lanyard-lab-tdown-*"); len(groups) > 0 {
+		if groups, _ := filepath.Glob("/sys/fs/cgroup/*/lanyard-lab-" + id + "-*"); len(groups) > 0 {
 			t.Errorf("%s: cgroups are left: %v", end, groups)
 		}
 		if b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm"); err == nil && strings.HasPrefix(string(b), "bash") {
@@ -58,5 +108,35 @@ func TestALabLeavesNothing(t *testing.T) {
 	}
 	if after := mounts(); after != beforeMounts {
 		t.Errorf("the machine's mounts changed:\n%s\nnow:\n%s", beforeMounts, after)
+	}
+}
+
+// TestOtherTunnelSettings: VNI and port as configured are what is on the wire.
+func TestOtherTunnelSettings(t *testing.T) {
+	ctx := testContext(t, 2*time.Minute)
+	l, err := lab.New(ctx, lab.Options{ID: extraID(os.Getpid()), Nodes: 2, BinDir: shared.BinDir(),
+		Config: "lan: {vni: 99}\nunderlay: {port: 8472}\n"})
+	must(t, err)
+	defer func() { must(t, l.Close()) }()
+	a, err := l.Node(1).AddWebspace(ctx, 1, lab.WebspaceOptions{})
+	must(t, err)
+	b, err := l.Node(2).AddWebspace(ctx, 2, lab.WebspaceOptions{})
+	must(t, err)
+	var seen struct{ Frames int }
+	done := make(chan error, 1)
+	// The router's bridge port of n1; a VXLAN header with VNI 99 (RFC 7348 section 5) behind UDP port 8472.
+	go func() {
+		done <- l.Router.Probe(ctx, &seen, "sniff", "--iface", "n1", "--for", "3s", "--match", "0800000000006300")
+	}()
+	time.Sleep(500 * time.Millisecond)
+	wantPing(t, ctx, a, b.IP.String(), 10)
+	must(t, <-done)
+	if seen.Frames < 10 {
+		t.Errorf("%d frames with the configured VNI were seen, want at least 10", seen.Frames)
+	}
+	out, err := l.Node(1).Exec(ctx, "ip", "-d", "link", "show", "lanyard0-vx")
+	must(t, err)
+	if !strings.Contains(out, "vxlan id 99 ") || !strings.Contains(out, "dstport 8472") {
+		t.Errorf("the VXLAN device: %s", out)
 	}
 }

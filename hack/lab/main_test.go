@@ -42,6 +42,9 @@ const (
 const plainPeer = "192.0.2.20"
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimDir); dir != "" {
+		beVictim(dir)
+	}
 	code, err := setUp(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
