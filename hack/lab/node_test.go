@@ -129,23 +129,3 @@ func TestTeardownLeavesNothing(t *testing.T) {
 	}))
 	wantPing(t, ctx, onN1, onN2.IP.String(), 5)
 }
-
-func TestConnectivityTest(t *testing.T) {
-	ctx := testContext(t, 3*time.Minute)
-	// It tries every member of the cluster, so n4 must be a whole node for once.
-	n4 := shared.Node(4)
-	must(t, n4.StartLanyardd(ctx))
-	defer func() {
-		must(t, n4.StopLanyardd(ctx))
-		_, err := n4.Exec(ctx, "lanyardd", "node", "--config", n4.ConfigFile(), "--teardown")
-		must(t, err)
-	}()
-	resync(t, ctx, shared.Nodes()...)
-	out, err := shared.Node(1).Lanyard(ctx, "connectivity", "test", "--outside", lab.ServerAddr, "--outside", lab.ServerAddr+":7000", "--json")
-	if err != nil {
-		t.Errorf("lanyard connectivity test: %v\n%s", err, out)
-	}
-	if !json.Valid([]byte(out)) {
-		t.Errorf("not JSON: %.300s", out)
-	}
-}
