@@ -55,7 +55,7 @@ func (n *Node) WaitReady(ctx context.Context, limit time.Duration) error {
 		}
 		// One look at the file: it may appear between two.
 		if pid, _ := n.daemonPid(ctx, "lanyardd"); pid != "" && !n.alive(ctx, pid) {
-			return stop(fmt.Errorf("it ended: %s", n.logTail("lanyardd")))
+			return stop(fmt.Errorf("it ended: %s", n.LogTail("lanyardd")))
 		}
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(out))
 	})

@@ -20,7 +20,7 @@ func (n *Node) StartLXD(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%s: LXD does not answer: %w; it said: %s", n.Name, err, n.logTail("lxd"))
+		return fmt.Errorf("%s: LXD does not answer: %w; it said: %s", n.Name, err, n.LogTail("lxd"))
 	}
 	return nil
 }

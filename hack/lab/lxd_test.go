@@ -71,10 +71,13 @@ func TestForwardingGoesOnWithoutLXD(t *testing.T) {
 	w, err := shared.Node(2).AddWebspace(ctx, 41, lab.WebspaceOptions{Ports: webspace.Ports{50141: echoPort}, NoWait: true})
 	must(t, err)
 	defer func() { must(t, w.Delete(ctx)) }()
-	must(t, lab.Eventually(ctx, 10*time.Second, func() error {
+	err = lab.Eventually(ctx, 10*time.Second, func() error {
 		_, err := dial(ctx, shared.Client, "tcp", external(n1, 50141))
 		return err
-	}))
+	})
+	if err != nil {
+		t.Fatalf("a webspace made after LXD's return: %v; %s says:\n%s", err, n1.Name, n1.LogTail("lanyardd"))
+	}
 	wantEverything(t, ctx)
 }
 

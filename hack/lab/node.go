@@ -120,8 +120,8 @@ func (n *Node) alive(ctx context.Context, pid string) bool {
 	return err == nil
 }
 
-// logTail is the end of a daemon's output, for messages.
-func (n *Node) logTail(name string) string {
+// LogTail is the end of a daemon's output, for messages.
+func (n *Node) LogTail(name string) string {
 	b, err := os.ReadFile(filepath.Join(n.Dir, name+".log"))
 	if err != nil {
 		return ""
