@@ -71,6 +71,14 @@ func TestForwardingGoesOnWithoutLXD(t *testing.T) {
 	w, err := shared.Node(2).AddWebspace(ctx, 41, lab.WebspaceOptions{Ports: webspace.Ports{50141: echoPort}, NoWait: true})
 	must(t, err)
 	defer func() { must(t, w.Delete(ctx)) }()
+	// LXD itself calls a member that is back "Error" until its next heartbeat, up to 10 s later: its return is when it stops.
+	must(t, lab.Eventually(ctx, 60*time.Second, func() error {
+		out, err := n1.LXC(ctx, "list", w.Name, "-f", "csv", "-c", "s")
+		if err == nil && strings.TrimSpace(out) != "RUNNING" {
+			err = fmt.Errorf("LXD on %s says that %s is %q", n1.Name, w.Name, out)
+		}
+		return err
+	}))
 	err = lab.Eventually(ctx, 10*time.Second, func() error {
 		_, err := dial(ctx, shared.Client, "tcp", external(n1, 50141))
 		return err
