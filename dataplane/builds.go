@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,34 +91,13 @@ func readBuild(m *ebpf.Map, name string, id ebpf.ProgramID) (print, version stri
 }
 
 // record notes where a program came from, after it was pinned.
-func record(m *ebpf.Map, name, print string, p *ebpf.Program) error {
+func record(m *ebpf.Map, name, print, version string, p *ebpf.Program) error {
 	var key buildName
 	var v buildOrigin
 	copy(key[:], name)
-	copy(v[:len(v)-1], fmt.Sprintf("%d %s %s", programID(p), print, version()))
+	copy(v[:len(v)-1], fmt.Sprintf("%d %s %s", programID(p), print, version))
 	if err := m.Put(key, v); err != nil {
 		return fmt.Errorf("write map %s: %w", mapBuilds, err)
 	}
 	return nil
-}
-
-// version names the build of this daemon.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	var revision, dirty string
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "+"
-		}
-	}
-	if revision == "" {
-		return info.Main.Version
-	}
-	return revision + dirty
 }

@@ -41,6 +41,8 @@ type Config struct {
 	Bridge string // default lanyard0
 	VXLAN  string // default lanyard0-vx
 	BPFFS  string // default /sys/fs/bpf/lanyard
+
+	Version string // of the daemon's build: noted beside the programs that it loads
 }
 
 // PortRange is inclusive at both ends.

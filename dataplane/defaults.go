@@ -35,6 +35,7 @@ func (c Config) WithDefaults() Config {
 	def(&c.Bridge, DefaultBridge)
 	def(&c.VXLAN, DefaultVXLAN)
 	def(&c.BPFFS, DefaultBPFFS)
+	def(&c.Version, "unknown")
 	def(&c.VNI, DefaultVNI)
 	def(&c.Port, DefaultPort)
 	def(&c.XDP, XDPOff)

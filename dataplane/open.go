@@ -224,7 +224,7 @@ func (d *Dataplane) pinPrograms(fresh map[string]string) error {
 		if err != nil {
 			return fmt.Errorf("pin the program %s: %w", name, err)
 		}
-		if err := record(d.maps[mapBuilds], name, origin, d.progs[name]); err != nil {
+		if err := record(d.maps[mapBuilds], name, origin, d.cfg.Version, d.progs[name]); err != nil {
 			return err
 		}
 		d.log.Info("a program was loaded", "name", name, "fingerprint", origin)

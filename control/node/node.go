@@ -46,7 +46,7 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	if err := os.MkdirAll(c.Paths.State, 0o700); err != nil {
 		return &config.Error{What: "cannot use paths.state", Cause: err.Error(), Next: "give a folder that lanyardd can write to", Err: err}
 	}
-	d, err := dataplane.Open(ctx, dataplaneConfig(c), log.With("part", "dataplane"))
+	d, err := dataplane.Open(ctx, dataplaneConfig(c, version), log.With("part", "dataplane"))
 	if err != nil {
 		return &config.Error{What: "cannot set the dataplane up", Cause: err.Error(), Next: "look for what is missing: lanyard check", Err: err}
 	}
@@ -91,7 +91,7 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 // Teardown removes all that a node ever made: devices, programs, maps, the admin socket and the cache. The
 // configuration need not be resolved: it may be the machine's addresses that are gone.
 func Teardown(ctx context.Context, c config.Config, log *slog.Logger) error {
-	if err := dataplane.Teardown(ctx, dataplaneConfig(c), log.With("part", "dataplane")); err != nil {
+	if err := dataplane.Teardown(ctx, dataplaneConfig(c, ""), log.With("part", "dataplane")); err != nil {
 		return &config.Error{What: "could not take everything down", Cause: err.Error(),
 			Next: "stop the daemon first (systemctl stop lanyardd-node), then try again", Err: err}
 	}

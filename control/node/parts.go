@@ -38,7 +38,7 @@ type (
 )
 
 // dataplaneConfig is the dataplane's view of a resolved configuration.
-func dataplaneConfig(c config.Config) dataplane.Config {
+func dataplaneConfig(c config.Config, version string) dataplane.Config {
 	return dataplane.Config{
 		Prefix: c.LAN.Prefix, Gateway: c.LAN.Gateway, GatewayMAC: net.HardwareAddr(c.LAN.GatewayMAC),
 		NodeIP: c.Node.IP, NodeMAC: net.HardwareAddr(c.Node.MAC), Infra: c.LAN.Infra,
@@ -50,7 +50,7 @@ func dataplaneConfig(c config.Config) dataplane.Config {
 			Peers: c.Limits.Peers, Tracks: c.Limits.Tracks, Frags: c.Limits.Frags},
 		Timeouts: dataplane.Timeouts{TCPEstablished: c.Timeouts.TCPEstablished, TCPTransitory: c.Timeouts.TCPTransitory,
 			TCPClosed: c.Timeouts.TCPClosed, UDP: c.Timeouts.UDP, UDPUnanswered: c.Timeouts.UDPUnanswered, ICMP: c.Timeouts.ICMP},
-		Bridge: c.LAN.Bridge, VXLAN: c.LAN.VXLAN, BPFFS: c.Paths.BPFFS,
+		Bridge: c.LAN.Bridge, VXLAN: c.LAN.VXLAN, BPFFS: c.Paths.BPFFS, Version: version,
 	}
 }
 
