@@ -52,6 +52,7 @@ type Agent struct {
 	born    map[int]time.Time // ifindex of a veth -> when first seen without an owner
 	written []byte            // what the cache file holds
 	saved   time.Time         // when it was last looked at
+	unsaved bool              // it was too soon to look at it again
 	adopted time.Time         // only used by the goroutine of follow
 }
 
@@ -104,6 +105,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // follow keeps the view of the whole cluster fresh.
 func (a *Agent) follow(ctx context.Context) {
 	said := "" // an absence of hours is one line in the log, not one every ten seconds
+	retry := retryFirst
 	for ctx.Err() == nil {
 		a.mu.Lock()
 		k, waiting := a.known, a.waiting
@@ -133,7 +135,15 @@ func (a *Agent) follow(ctx context.Context) {
 			said = err.Error()
 			a.log.Warn("the cluster cannot be read; what was last known stays in force", "err", err)
 		}
-		if !pause(ctx, a.cluster, a.c.Resync) {
+		// LXD that comes back, or a member that does, gives no hint: look again soon.
+		next := a.c.Resync
+		if err != nil || k.partial() {
+			next = min(next, retry)
+			retry = min(2*retry, retryMost)
+		} else {
+			retry = retryFirst
+		}
+		if !pause(ctx, a.cluster, next) {
 			return
 		}
 		rest(ctx, max(a.c.Debounce, min(took, restMost)))
@@ -204,6 +214,9 @@ func (a *Agent) apply(ctx context.Context) {
 		} else {
 			look = lookFirst
 		}
+		if a.unsaved {
+			next = min(next, saveEvery)
+		}
 		if err != nil {
 			next = min(next, retry)
 			retry = min(2*retry, retryMost)
@@ -254,7 +267,7 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 		if applied, err = a.sink.Apply(ctx, want.State); err == nil {
 			out = &applied
 		}
-		if lxd == nil {
+		if lxd == nil || a.unsaved { // what is still to be saved was heard before LXD went
 			if failed := a.save(k); failed != nil {
 				a.log.Warn("the cache is not up to date", "err", failed)
 			}

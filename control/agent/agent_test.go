@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -170,6 +172,25 @@ func TestLastStateStaysInForce(t *testing.T) {
 		w.down, w.instances = nil, []webspace.Instance{ws(3, "n1", "veth3"), ws(4, "n2", "x"), ws(5, "n3", "x")}
 	}, w.lxd)
 	eventually(t, time.Second, "everything, again", complete)
+}
+
+// A change right after a save is saved too, even when LXD goes away before the next save is due.
+func TestThrottledSaveIsMadeUpFor(t *testing.T) {
+	w := newWorld()
+	w.members = []webspace.Member{member(1, true)}
+	w.instances = []webspace.Instance{ws(3, "n1", "veth3")}
+	c := testConfig()
+	c.Cache = filepath.Join(t.TempDir(), "agent.json")
+	c.Resync = time.Hour
+	start(t, w, c)
+	holds := func(name string) func() bool {
+		return func() bool { b, _ := os.ReadFile(c.Cache); return bytes.Contains(b, []byte(name)) }
+	}
+	eventually(t, time.Second, "the first save", holds("ws-u3"))
+	w.change(func() { w.instances = append(w.instances, ws(4, "n1", "veth4")) }, w.lxd)
+	eventually(t, time.Second, "the change", func() bool { s, _ := w.last(); _, ok := endpoint(s, 4); return ok })
+	w.change(func() { w.down = &webspace.Problem{What: "LXD is gone", Kind: webspace.ErrUnavailable} }, w.lxd)
+	eventually(t, 3*saveEvery, "the second save", holds("ws-u4"))
 }
 
 func TestMemberThatDoesNotAnswer(t *testing.T) {

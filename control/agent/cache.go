@@ -58,8 +58,11 @@ const saveEvery = 2 * time.Second
 
 // save writes the cache when it would differ: a new file, moved into place, so that a reader never sees half of it.
 func (a *Agent) save(k known) error {
-	if a.c.Cache == "" || !k.haveAll || !k.haveOurs || (a.written != nil && time.Since(a.saved) < saveEvery) {
+	if a.c.Cache == "" || !k.haveAll || !k.haveOurs {
 		return nil
+	}
+	if a.unsaved = a.written != nil && time.Since(a.saved) < saveEvery; a.unsaved {
+		return nil // the next pass is due soon, for this
 	}
 	a.saved = time.Now()
 	s := saved{Version: cacheVersion, Server: k.server, All: usable(k.all), Local: usable(k.local)}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -62,6 +63,12 @@ func (k known) instances() []webspace.Instance {
 		}
 	}
 	return out
+}
+
+// partial says whether a member did not answer, so that what it has is only remembered or unknown.
+func (k known) partial() bool {
+	return slices.ContainsFunc(k.members, func(m webspace.Member) bool { return !m.Online }) ||
+		slices.ContainsFunc(k.all, func(i webspace.Instance) bool { return i.Status == webspace.Errored })
 }
 
 // readCluster asks for what is slow: the whole cluster.
