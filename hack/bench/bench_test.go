@@ -51,7 +51,7 @@ func TestEveryCase(t *testing.T) {
 	if err := r.Write(dir + "/2026-01-02"); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []string{"README.md", "2026-01-02/README.md", "2026-01-02/results.json", "2026-01-02/ratios.svg"} {
+	for _, f := range []string{"README.md", "2026-01-02/README.md", "2026-01-02/results.json", "2026-01-02/ratios.png"} {
 		if s, err := os.Stat(dir + "/" + f); err != nil || s.Size() == 0 {
 			t.Errorf("%s was not written: %v", f, err)
 		}

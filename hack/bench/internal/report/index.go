@@ -34,7 +34,7 @@ func Index(root string) error {
 		name := filepath.Base(dir)
 		fmt.Fprintf(&list, "- [%s](%s/README.md): %s, %d rounds%s, commit %s\n", name, name, r.Machine, r.Rounds, quick(r), r.Commit)
 		if newest == "" && !r.Quick {
-			newest = fmt.Sprintf("## Newest full run: %s\n\n%s\n![ratios](%s/ratios.svg)\n\nAll figures: [%s](%s/README.md)\n",
+			newest = fmt.Sprintf("## Newest full run: %s\n\n%s\n![ratios](%s/ratios.png)\n\nAll figures: [%s](%s/README.md)\n",
 				name, head(r)+"\n"+goals(r, notes), name, name, name)
 		}
 	}
@@ -58,7 +58,7 @@ func page(r *Report, notes map[string]string) string {
 	return "# Run of " + r.Date.Format("2006-01-02 15:04") + " UTC\n\n" + head(r) +
 		"How it is measured: [../README.md](../README.md). Every sample: [results.json](results.json).\n\n" +
 		"## Goals\n\n" + goals(r, notes) +
-		"\n![ratios](ratios.svg)\n" +
+		"\n![ratios](ratios.png)\n" +
 		"\n## CPU time per operation, microseconds\n\nMedian of the rounds (least to most).\n\n" + costs(r) +
 		"\n## Tables\n\n" + figures(r) + "\n" + memory(r)
 }

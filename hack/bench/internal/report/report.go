@@ -104,7 +104,7 @@ func (r *Report) Write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(raw, '\n'), 0o644); err != nil {
 		return err
 	}
-	if err := chart(r, filepath.Join(dir, "ratios.svg")); err != nil {
+	if err := chart(r, filepath.Join(dir, "ratios.png")); err != nil {
 		return fmt.Errorf("draw the ratios: %w", err)
 	}
 	return Index(filepath.Dir(dir))
