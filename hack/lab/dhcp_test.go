@@ -72,13 +72,19 @@ func TestBusyboxUdhcpc(t *testing.T) {
 	defer func() { must(t, w.Delete(ctx)) }()
 	wantLease(t, ctx, w)
 	renews(t, ctx, w, "/bin/sh", "-c", "kill -USR1 $(cat /run/udhcpc.pid)")
-	lease, err := w.Exec(ctx, "cat", "/run/lease.renew")
-	must(t, err)
-	for _, want := range []string{"lease=7200", "router=172.24.254.1", "serverid=172.24.254.1", "subnet=255.255.0.0", "mtu=1450"} {
-		if !strings.Contains(lease, want+"\n") {
-			t.Errorf("the lease has no %s:\n%s", want, lease)
+	// The client writes the file after the server has counted its answer.
+	must(t, lab.Eventually(ctx, 10*time.Second, func() error {
+		lease, err := w.Exec(ctx, "cat", "/run/lease.renew")
+		if err != nil {
+			return err
 		}
-	}
+		for _, want := range []string{"lease=7200", "router=172.24.254.1", "serverid=172.24.254.1", "subnet=255.255.0.0", "mtu=1450"} {
+			if !strings.Contains(lease, want+"\n") {
+				return fmt.Errorf("the lease has no %s:\n%s", want, lease)
+			}
+		}
+		return nil
+	}))
 }
 
 // TestDebianClients runs the three clients of Debian one after the other in one webspace with systemd.
