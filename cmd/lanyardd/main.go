@@ -1,4 +1,4 @@
-// Lanyardd is the daemon of a machine that holds webspaces. See control/node for what it does.
+// Lanyardd is the daemon of a machine that holds webspaces. See control/roles for what it does.
 package main
 
 import (
@@ -6,7 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 
-	"github.com/lanyard-project/lanyard/control/node"
+	"github.com/lanyard-project/lanyard/control/roles"
 )
 
 // version is set by the linker: -X main.version=...
@@ -19,9 +19,9 @@ func main() {
 			version = info.Main.Version
 		}
 	}
-	cmd := node.Command(version, os.Stdout, os.Stderr)
+	cmd := roles.Command(version, os.Stdout, os.Stderr)
 	if err := cmd.ExecuteContext(context.Background()); err != nil {
-		node.Explain(os.Stderr, err)
+		roles.Explain(os.Stderr, err)
 		os.Exit(1)
 	}
 }

@@ -182,22 +182,3 @@ func TestEveryCapabilityIsNeeded(t *testing.T) {
 		})
 	}
 }
-
-func TestPrintConfig(t *testing.T) {
-	var out, errs bytes.Buffer
-	cmd := Command("v1", &out, &errs)
-	cmd.SetArgs([]string{"node", "--print-config", "--underlay-interface=lo", "--uplink-interface=lo", "--underlay-address=192.0.2.1", "--uplink-address=192.0.2.1", "--lan-vni=9"})
-	if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), "vni: 9\n") {
-		t.Error(err, out.String())
-	}
-	for _, args := range [][]string{{"node", "--lan-vni=x"}, {"node", "--config=/nonexistent"}} {
-		cmd := Command("v1", &out, &errs)
-		cmd.SetArgs(args)
-		err := cmd.Execute()
-		var text bytes.Buffer
-		Explain(&text, err)
-		if err == nil || strings.Count(text.String(), "\n") != 3 || !strings.Contains(text.String(), "next:") {
-			t.Errorf("%v: %v %s", args, err, &text)
-		}
-	}
-}

@@ -114,7 +114,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	give(mBuild, 1, c.n.version)
 	give(mReady, truth(c.n.readiness(status, err).Ready))
-	give(mPartsDown, float64(len(c.n.supervisor.down())))
+	give(mPartsDown, float64(len(c.n.supervisor.Down())))
 	c.traffic(give)
 	c.drops(give)
 	c.agent(give, len(status.Problems))

@@ -142,7 +142,7 @@ func TestReadiness(t *testing.T) {
 		{"a port lost its program", "programs", false, func(_ *Node, p *fakePlane, _ *fakeAgent) { p.status.Programs[1].Attached = false }},
 		{"no underlay program", "programs", false, func(_ *Node, p *fakePlane, _ *fakeAgent) { p.status.Programs = p.status.Programs[:3] }},
 		{"no XDP program", "programs", false, func(n *Node, _ *fakePlane, _ *fakeAgent) { n.config.Underlay.XDP = "native" }},
-		{"a part is down", "metrics", true, func(n *Node, _ *fakePlane, _ *fakeAgent) { n.supervisor.set("metrics", errors.New("port in use")) }},
+		{"a part is down", "metrics", true, func(n *Node, _ *fakePlane, _ *fakeAgent) { n.supervisor.Set("metrics", errors.New("port in use")) }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -173,37 +173,6 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	}
 	if string(page) != MetricsReference() {
 		t.Error("docs/reference/metrics.md is not what the code says; next: go generate ./control/node")
-	}
-}
-
-func TestSupervisor(t *testing.T) {
-	n, _, _ := fakeNode(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	runs := make(chan int, 10)
-	count := 0
-	go func() {
-		defer close(done)
-		n.supervisor.run(ctx, "x", func(ctx context.Context) error {
-			count++
-			runs <- count
-			if count < 3 {
-				return errors.New("no")
-			}
-			<-ctx.Done()
-			return ctx.Err()
-		})
-	}()
-	for <-runs < 3 {
-	}
-	if len(n.supervisor.down()) != 0 {
-		t.Error("still down:", n.supervisor.down())
-	}
-	cancel()
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
-		t.Error("does not end")
 	}
 }
 

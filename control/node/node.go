@@ -14,10 +14,9 @@ import (
 	"github.com/lanyard-project/lanyard/control/agent"
 	"github.com/lanyard-project/lanyard/control/dhcp"
 	"github.com/lanyard-project/lanyard/control/node/config"
+	"github.com/lanyard-project/lanyard/control/supervise"
 	"github.com/lanyard-project/lanyard/dataplane"
 )
-
-var errEnded = errors.New("it ended by itself")
 
 // Node is a daemon with all its parts, for the servers that show them.
 type Node struct {
@@ -29,7 +28,7 @@ type Node struct {
 	plane      plane
 	agent      follower
 	dhcp       leaser
-	supervisor *supervisor
+	supervisor *supervise.Supervisor
 }
 
 // Run runs a node until ctx ends, and then returns nil; traffic flows on. c must be resolved. An error means that the
@@ -64,7 +63,7 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 		return err
 	}
 	n := &Node{config: c, version: version, started: time.Now(), log: log, plane: d, agent: follow, dhcp: leases,
-		supervisor: newSupervisor(log)}
+		supervisor: supervise.New(log)}
 	log.Info("the dataplane is in place", "node", c.Node.Name, "index", c.Node.Index, "ip", c.Node.IP, "vtep", c.Underlay.Address,
 		"underlay", c.Underlay.Interface, "uplink", c.Uplink.Interface, "mtu", d.MTU(), "version", version)
 	if ready != nil {
@@ -73,7 +72,7 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 
 	g, ctx := errgroup.WithContext(ctx)
 	start := func(name string, part func(context.Context) error) {
-		g.Go(func() error { n.supervisor.run(ctx, name, part); return nil })
+		g.Go(func() error { n.supervisor.Run(ctx, name, part); return nil })
 	}
 	start("dataplane", d.Run)
 	start("dhcp", leases.Run)

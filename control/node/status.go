@@ -64,7 +64,7 @@ func (n *Node) Status() nodeapi.Status {
 	for _, err := range n.dhcp.Problems() {
 		add(nodeapi.Problem{Subject: "dhcp", Error: err.Error()})
 	}
-	for part, err := range n.supervisor.down() {
+	for part, err := range n.supervisor.Down() {
 		add(nodeapi.Problem{Subject: "daemon part " + part, Error: err.Error()})
 	}
 	// The agent repeats what the dataplane said about an item.
@@ -163,7 +163,7 @@ func (n *Node) readiness(d dataplane.Status, err error) nodeapi.Readiness {
 	check("cluster", false, a.ClusterErr == nil, detailOr(a.ClusterErr, "the whole cluster is known"))
 	check("dhcp", false, n.dhcp.Running(), map[bool]string{true: "listening on ", false: "not listening on "}[n.dhcp.Running()]+n.config.LAN.Bridge)
 	for _, part := range []string{"dataplane", "admin", "metrics"} {
-		if err, down := n.supervisor.down()[part]; down {
+		if err, down := n.supervisor.Down()[part]; down {
 			check(part, false, false, err.Error())
 		}
 	}

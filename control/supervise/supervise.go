@@ -1,32 +1,37 @@
-package node
+// Package supervise keeps the parts of a daemon running.
+package supervise
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"sync"
 	"time"
 )
 
+var errEnded = errors.New("it ended by itself")
+
 const (
 	restartMin = 200 * time.Millisecond
 	restartMax = 15 * time.Second
 )
 
-// supervisor keeps parts running: one that fails is started again, ever less often, and harms no other.
-type supervisor struct {
+// Supervisor keeps parts running: one that fails is started again, ever less often, and harms no other.
+type Supervisor struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
 	failed map[string]error // parts that are down now, and why
 }
 
-func newSupervisor(log *slog.Logger) *supervisor {
-	return &supervisor{log: log, failed: make(map[string]error)}
+// New makes a supervisor that tells log of parts that fail.
+func New(log *slog.Logger) *Supervisor {
+	return &Supervisor{log: log, failed: make(map[string]error)}
 }
 
-// run runs a part until ctx ends.
-func (s *supervisor) run(ctx context.Context, name string, part func(context.Context) error) {
+// Run runs a part until ctx ends.
+func (s *Supervisor) Run(ctx context.Context, name string, part func(context.Context) error) {
 	wait := restartMin
 	for {
 		began := time.Now()
@@ -40,7 +45,7 @@ func (s *supervisor) run(ctx context.Context, name string, part func(context.Con
 		if time.Since(began) > restartMax {
 			wait = restartMin
 		}
-		s.set(name, err)
+		s.Set(name, err)
 		s.log.Error("a part of the daemon failed and is started again", "part", name, "err", err, "in", wait)
 		select {
 		case <-ctx.Done():
@@ -48,11 +53,12 @@ func (s *supervisor) run(ctx context.Context, name string, part func(context.Con
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, restartMax)
-		s.set(name, nil)
+		s.Set(name, nil)
 	}
 }
 
-func (s *supervisor) set(name string, err error) {
+// Set notes that a part is down, or with nil that it is not.
+func (s *Supervisor) Set(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
@@ -62,8 +68,8 @@ func (s *supervisor) set(name string, err error) {
 	s.failed[name] = err
 }
 
-// down gives the parts that are down now, and why.
-func (s *supervisor) down() map[string]error {
+// Down gives the parts that are down now, and why.
+func (s *Supervisor) Down() map[string]error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.failed)

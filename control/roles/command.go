@@ -1,4 +1,4 @@
-package node
+package roles
 
 import (
 	"context"
@@ -8,27 +8,30 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/node"
 	"github.com/lanyard-project/lanyard/control/node/config"
+	"github.com/lanyard-project/lanyard/control/systemd"
 )
 
-// Command is `lanyardd`, with its one role so far. version is of the build; stdout and stderr are where data and
-// messages go.
+// Command is `lanyardd`. version is of the build; stdout and stderr are where data and messages go.
 func Command(version string, stdout, stderr io.Writer) *cobra.Command {
-	root := &cobra.Command{
-		Use:           "lanyardd",
-		Short:         "The daemon of a Lanyard machine",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Version:       version,
-	}
+	root := daemon(version, nil)
+	root.Use = "lanyardd"
+	root.Short = "The daemon of a Lanyard machine"
+	root.Version = version
+	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetVersionTemplate("lanyardd {{.Version}}\n")
-	root.AddCommand(nodeCommand(version), &cobra.Command{
+	only := daemon(version, []Role{Node})
+	only.Use = "node"
+	only.Short = "Run only the dataplane of this machine (the same as --role node)"
+	root.AddCommand(only, &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), version)
@@ -38,14 +41,15 @@ func Command(version string, stdout, stderr io.Writer) *cobra.Command {
 	return root
 }
 
-// nodeCommand is `lanyardd node`.
-func nodeCommand(version string) *cobra.Command {
+// daemon runs roles; with none, those of --role.
+func daemon(version string, roles []Role) *cobra.Command {
 	var file string
 	var teardown, printConfig bool
+	list := join(Default)
 	cmd := &cobra.Command{
-		Use:   "node",
-		Short: "Run the dataplane of this machine",
-		Long: `Run the dataplane of this machine: join its webspaces to the LAN, give them addresses, and let them in and out.
+		Long: `Run this machine's part of Lanyard. What it does are its roles:
+
+  node      join its webspaces to the LAN, give them addresses, and let them in and out
 
 Every setting can be given in the YAML file (lan.prefix), in the environment (LANYARD_LAN_PREFIX) and as a flag
 (--lan-prefix); the later ones win. When the daemon ends, traffic flows on; --teardown takes everything down.`,
@@ -53,6 +57,13 @@ Every setting can be given in the YAML file (lan.prefix), in the environment (LA
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				file = os.Getenv("LANYARD_CONFIG")
+			}
+			roles := roles
+			if len(roles) == 0 {
+				var err error
+				if roles, err = Parse(list); err != nil {
+					return err
+				}
 			}
 			c, err := config.Load(config.Sources{File: file, Environ: os.Environ(), Flags: cmd.Flags()})
 			if err != nil {
@@ -70,25 +81,30 @@ Every setting can be given in the YAML file (lan.prefix), in the environment (LA
 				if err == nil {
 					c = resolved
 				}
-				return Teardown(ctx, c, log)
+				return node.Teardown(ctx, c, log)
 			case printConfig:
 				if err != nil {
 					return err
 				}
 				_, err := cmd.OutOrStdout().Write(resolved.YAML(true))
 				return err
-			case err != nil:
+			case err != nil && slices.Contains(roles, Node): // other roles need none of the machine's interfaces
 				return err
+			case err == nil:
+				c = resolved
 			}
 			for _, w := range warnings {
 				log.Warn(w)
 			}
-			return run(ctx, resolved, version, log)
+			return run(ctx, &Machine{Config: c, Version: version, Log: log}, roles)
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&file, "config", "", "YAML file (default $LANYARD_CONFIG, or none)")
+	if len(roles) == 0 {
+		flags.StringVar(&list, "role", list, "what this machine does: a list of "+known())
+	}
 	flags.BoolVar(&printConfig, "print-config", false, "print the effective configuration with all keys, and end")
 	flags.BoolVar(&teardown, "teardown", false, "remove everything that the daemon ever made, and end")
 	cmd.MarkFlagsMutuallyExclusive("print-config", "teardown")
@@ -96,15 +112,15 @@ Every setting can be given in the YAML file (lan.prefix), in the environment (LA
 	return cmd
 }
 
-// run runs the node and keeps the service manager informed.
-func run(ctx context.Context, c config.Config, version string, log *slog.Logger) error {
+// run runs the roles and keeps the service manager informed.
+func run(ctx context.Context, m *Machine, roles []Role) error {
 	tell := func(state string) {
-		if err := Notify(state); err != nil {
-			log.Warn("the service manager does not listen", "err", err)
+		if err := systemd.Notify(state); err != nil {
+			m.Log.Warn("the service manager does not listen", "err", err)
 		}
 	}
 	defer tell("STOPPING=1")
-	return Run(ctx, c, version, log, func() { tell("READY=1") })
+	return Run(ctx, m, roles, func() { tell("READY=1") })
 }
 
 // logger writes to standard error, as configured.
