@@ -115,11 +115,17 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON writes the known fields over the unknown ones that were read.
 func (c Config) MarshalJSON() ([]byte, error) {
-	out := make(map[string]any, len(c.unknown)+3)
+	out := make(map[string]any, len(c.unknown)+5)
 	for k, v := range c.unknown {
 		out[k] = v
 	}
 	out["startupDelay"], out["httpPort"], out["sniPassthrough"] = c.StartupDelay, c.HTTPPort, c.SNIPassthrough
+	if !c.Wake.IsZero() {
+		out["wake"] = c.Wake
+	}
+	if !c.Idle.IsZero() {
+		out["idle"] = c.Idle
+	}
 	return json.Marshal(out)
 }
 
@@ -132,6 +138,7 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 	var n Config
 	for name, into := range map[string]any{
 		"startupDelay": &n.StartupDelay, "httpPort": &n.HTTPPort, "sniPassthrough": &n.SNIPassthrough,
+		"wake": &n.Wake, "idle": &n.Idle,
 	} {
 		if err := take(fields, name, into); err != nil {
 			return err

@@ -23,6 +23,31 @@ var (
 	ErrRefused = errors.New("refused")
 )
 
+// Finer kinds, for what a member asks of a Service. Each is also of the coarser kind that it names, and its text is the
+// seed system's, which clients print.
+var (
+	ErrUsed          error = &kind{"used by a webspace", ErrExists}
+	ErrRunning       error = &kind{"already running", nil}
+	ErrNotRunning    error = &kind{"not running", nil}
+	ErrUnverified    error = &kind{"verification failed", ErrInvalid}
+	ErrDefaultDomain error = &kind{"cannot remove the default domain", ErrInvalid}
+	ErrTooManyPorts  error = &kind{"port forward limit reached", ErrInvalid}
+	ErrBadPort       error = &kind{"invalid port", ErrInvalid}
+	ErrBadValue      error = &kind{"invalid value for configuration option", ErrInvalid}
+	ErrNoSSHKey      error = &kind{"user has no SSH public key", ErrInvalid}
+	ErrNoAddress     error = &kind{"IPv4 address not found", ErrUnavailable}
+	ErrNoConsole     error = &kind{"the console is in use", ErrConflict}
+)
+
+// kind is a kind of failure within a coarser one.
+type kind struct {
+	text   string
+	within error
+}
+
+func (k *kind) Error() string { return k.text }
+func (k *kind) Unwrap() error { return k.within }
+
 // Problem is an error in the three parts that a person needs: what failed, the likely cause, the next command.
 type Problem struct {
 	What  string

@@ -26,7 +26,9 @@ const (
 // of the old form keeps working, because UDP forwards stand beside the TCP ones and not among them.
 //
 //	{"version":1,"user":3,"address":"172.24.7.9",
-//	 "config":{"startupDelay":5,"httpPort":80,"sniPassthrough":false},
+//	 "config":{"startupDelay":5,"httpPort":80,"sniPassthrough":false,
+//	  "wake":{"policy":"verified","forwards":{"tcp/64363":{"policy":"allowlist","allow":["192.0.2.0/24"]}}},
+//	  "idle":{"napAfter":300,"sleepAfter":3600,"oomSkip":false}},
 //	 "domains":["example.com"],"ports":{"64363":22},"udpPorts":{"64363":53}}
 //
 // Fields that this version does not know are kept, and written back as they were.
@@ -42,11 +44,13 @@ type Record struct {
 	unknown map[string]json.RawMessage
 }
 
-// Config is what a member may set about the web side of a webspace.
+// Config is what a member may set about a webspace.
 type Config struct {
 	StartupDelay   float64 // seconds; upper bound of the wait for a freshly started webspace
 	HTTPPort       uint16
 	SNIPassthrough bool
+	Wake           Wake
+	Idle           Idle
 
 	unknown map[string]json.RawMessage
 }
@@ -60,7 +64,7 @@ func (r Record) Clone() Record {
 	r.Ports = maps.Clone(r.Ports)
 	r.UDPPorts = maps.Clone(r.UDPPorts)
 	r.unknown = maps.Clone(r.unknown)
-	r.Config.unknown = maps.Clone(r.Config.unknown)
+	r.Config = r.Config.Clone()
 	return r
 }
 
@@ -80,6 +84,9 @@ func (r Record) Validate() error {
 		return invalid(fmt.Sprintf("%d domains, the limit is %d", len(r.Domains), MaxDomains), "")
 	case r.Config.StartupDelay < 0 || r.Config.StartupDelay > 86400:
 		return invalid(fmt.Sprintf("startupDelay %v is not between 0 and 86400 seconds", r.Config.StartupDelay), "")
+	}
+	if err := r.Config.validatePolicy(); err != nil {
+		return err
 	}
 	for _, d := range r.Domains {
 		if len(d) == 0 || len(d) > 253 || strings.ContainsFunc(d, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '/' || c == '`' || c == '"' }) {

@@ -1,0 +1,48 @@
+package webspace
+
+import (
+	"context"
+	"io"
+)
+
+// ExecSpec is a command to run in a webspace.
+type ExecSpec struct {
+	Command     []string // argv; no shell is involved
+	User, Group uint32
+	Environment map[string]string
+	Dir         string // "": the home of root
+
+	Terminal      bool // one pseudo-terminal instead of three pipes; Stderr is then not used
+	Width, Height int  // of the terminal, in characters
+}
+
+// Streams connect a session with its caller. What is not read from LXD is not buffered here: a Write that blocks stops
+// the command at its next output.
+type Streams struct {
+	Stdin          io.ReadCloser // nil: nothing. Closed at the end of the session; Read must then return
+	Stdout, Stderr io.Writer     // nil: discarded. An error of Write ends the session
+	Control        <-chan Control
+}
+
+// Control of a running session. What is zero is not done.
+type Control struct {
+	Width, Height int // new size of the terminal
+	Signal        int // sent to the command
+}
+
+// Exec runs a command in a webspace, started or thawed when need be, until it ends, and returns its exit code (128 and
+// more: killed by a signal). A command that fails is no error. When ctx ends, the command is killed.
+func (s *Service) Exec(ctx context.Context, uid int, spec ExecSpec, streams Streams) (code int, err error) {
+	panic("skeleton")
+}
+
+// Output is Exec without terminal, with stdin given and the output returned: at most MaxOutput bytes of each stream.
+func (s *Service) Output(ctx context.Context, uid int, command []string, stdin []byte) (ExecResult, error) {
+	panic("skeleton")
+}
+
+// Console attaches to the console of a webspace, started or thawed when need be, until ctx ends, the webspace stops, or
+// Stdin ends. There is one at a time: ErrNoConsole when somebody else has it.
+func (s *Service) Console(ctx context.Context, uid, width, height int, streams Streams) error {
+	panic("skeleton")
+}
