@@ -10,7 +10,7 @@ BIN := bin
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 GOFLAGS_BUILD := -trimpath -ldflags "-X main.version=$(VERSION)"
 TOOL := go tool -modfile=hack/tools/go.mod
-# Tests that share the machine's two cores and its LXD run package by package.
+# Further flags of go test.
 TESTFLAGS ?=
 
 .PHONY: help build generate fmt lint test test-lab bench demo lab lab-down install clean FORCE
@@ -40,7 +40,7 @@ lint: ## gofmt, vet, staticcheck
 	$(TOOL) staticcheck ./...
 
 test: install build ## all tests, with the race detector: unit, packet tables, lab with real LXD, another kernel (root)
-	go test -race $(TESTFLAGS) -p 1 -timeout 30m ./...
+	hack/test.sh $(TESTFLAGS)
 
 test-lab: install build ## only the end-to-end tests on the lab
 	go test $(TESTFLAGS) -timeout 30m -v ./hack/lab/...
