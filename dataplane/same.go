@@ -29,7 +29,8 @@ func equalPort(a, b Port) bool {
 }
 
 func equalEndpoint(a, b Endpoint) bool {
-	return a.IP == b.IP && a.VTEP == b.VTEP && a.Ifindex == b.Ifindex && a.Infra == b.Infra && a.Owner == b.Owner && bytes.Equal(a.MAC, b.MAC)
+	return a.IP == b.IP && a.VTEP == b.VTEP && a.Ifindex == b.Ifindex && a.Infra == b.Infra && a.Owner == b.Owner &&
+		a.Life == b.Life && a.Wake == b.Wake && bytes.Equal(a.MAC, b.MAC)
 }
 
 // clone copies a State, so that its caller may change the lists afterwards. The bytes of MACs are copied too.

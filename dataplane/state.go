@@ -51,6 +51,9 @@ type Endpoint struct {
 	Ifindex int
 	Infra   bool   // a node, ingress or control address: webspaces may answer it, but not open anything towards it
 	Owner   string // the webspace, or "" for infrastructure
+	// Life and Wake are looked at when it is on this node. SetLife is above Life.
+	Life Life
+	Wake WakePolicy
 }
 
 // Proto is an IP protocol number.
@@ -69,4 +72,5 @@ type Forward struct {
 	Target   netip.AddrPort // LAN address and port of the webspace
 	Entry    netip.Addr     // VTEP of the node that owns the external address; invalid (zero) when it is this node
 	Owner    string
+	Wake     ForwardWake
 }
