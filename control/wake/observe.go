@@ -1,0 +1,167 @@
+package wake
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/webspace"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// Observe tells which webspaces are on this node, as a reading of LXD that began at that time shows them, and returns
+// in which life each is. What the engine has done since that reading began counts more than the reading.
+//
+// The agent calls it before it builds the dataplane's state, and Applied when that is in force.
+func (e *Engine) Observe(began time.Time, list []Target) map[netip.Addr]Life {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	lives := make(map[netip.Addr]Life, len(list))
+	for _, t := range list {
+		s := e.spaces[t.Addr]
+		if s == nil {
+			s = &space{life: Awake, since: time.Now()}
+			s.hold.total = &e.total
+			e.spaces[t.Addr] = s
+			s.t = t
+			s.life = first(t)
+		}
+		if s.t.Name != t.Name && s.job != nil {
+			lives[t.Addr] = s.life // the address has a new owner; when the old one's job has ended it gets it
+			continue
+		}
+		s.t, s.gone = t, false
+		if t.Ifindex == 0 {
+			s.port = false
+		}
+		e.observe(s, began)
+		lives[t.Addr] = s.life
+	}
+	for addr, s := range e.spaces {
+		if _, here := lives[addr]; here {
+			continue
+		}
+		s.gone = true
+		if s.job == nil {
+			s.hold.all()
+			delete(e.spaces, addr)
+		}
+	}
+	return lives
+}
+
+// first is the life of a webspace that nothing was known about.
+func first(t Target) Life {
+	switch {
+	case t.Status == webspace.Frozen:
+		return Napping
+	case t.Status == webspace.Errored:
+		return Unreachable
+	case t.Status == webspace.Running, t.Ifindex != 0:
+		return Awake
+	}
+	return Asleep
+}
+
+// observe takes over what LXD says, when nothing is under way and the reading is new enough. mu is held.
+func (e *Engine) observe(s *space, began time.Time) {
+	if j := s.job; j != nil {
+		if j.kind == ledger.Wake && j.started && began.After(j.startedAt) && s.t.Status == webspace.Stopped {
+			j.stopped = true
+			j.tell()
+		}
+		return
+	}
+	if !began.After(s.changed) {
+		return
+	}
+	l := s.life
+	switch s.t.Status {
+	case webspace.Stopped:
+		l = Asleep
+	case webspace.Frozen:
+		l = Napping
+	case webspace.Running:
+		l = Awake
+	case webspace.Errored:
+		l = Unreachable
+	}
+	if l != s.life { // the State that is applied next says so
+		s.life, s.since = l, time.Now()
+	}
+	if l == Awake {
+		s.failures, s.failed, s.retryAt = 0, nil, time.Time{}
+		for _, h := range s.hold.all() {
+			e.inject(h.frame)
+		}
+	}
+}
+
+// Applied tells that the dataplane knows the ports of these webspaces now.
+func (e *Engine) Applied(list []Target, lives map[netip.Addr]Life) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range list {
+		s := e.spaces[t.Addr]
+		if s == nil || s.t.Name != t.Name {
+			continue
+		}
+		if t.Ifindex != 0 && !s.port && t.Ifindex == s.t.Ifindex {
+			s.port = true
+			if s.job != nil {
+				s.job.fresh = true
+				s.job.tell()
+			}
+		}
+		if l, ok := lives[t.Addr]; ok && l != s.life { // it went on while the State was being applied
+			if err := e.plane.SetLife(t.Addr, s.life); err != nil {
+				e.log.Warn("the dataplane does not know how a webspace is", "webspace", t.Name, "err", err)
+			}
+		}
+	}
+}
+
+// State is one webspace, for people.
+type State struct {
+	UID   int
+	Name  string
+	Addr  netip.Addr
+	Life  Life
+	Since time.Time
+	Doing ledger.Kind // "": nothing
+	Held  int         // packets that wait
+	// Err is why its last start failed; RetryAt is when a packet may try again.
+	Err     error
+	RetryAt time.Time
+}
+
+// States are all webspaces of this node, by address.
+func (e *Engine) States() []State {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]State, 0, len(e.spaces))
+	for addr, s := range e.spaces {
+		st := State{UID: s.t.UID, Name: s.t.Name, Addr: addr, Life: s.life, Since: s.since, Held: len(s.hold.list), Err: s.failed, RetryAt: s.retryAt}
+		if s.job != nil {
+			st.Doing = s.job.kind
+		}
+		out = append(out, st)
+	}
+	slices.SortFunc(out, func(a, b State) int { return a.Addr.Compare(b.Addr) })
+	return out
+}
+
+// Stats returns a copy.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.stats
+	s.Denied = make(map[string]uint64, len(e.stats.Denied))
+	for k, v := range e.stats.Denied {
+		s.Denied[k] = v
+	}
+	return s
+}
