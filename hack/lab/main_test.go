@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -56,24 +55,14 @@ func TestMain(m *testing.M) {
 func setUp(m *testing.M) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	bin, err := os.MkdirTemp("", "lanyard-bin-")
+	bin, err := lab.Build(ctx)
 	if err != nil {
 		return 1, err
 	}
 	defer os.RemoveAll(bin)
-	if err := os.Chmod(bin, 0o755); err != nil {
-		return 1, err
-	}
 	newer = filepath.Join(bin, "newer", "lanyardd")
-	for _, build := range [][]string{
-		{"-o", bin + "/", "../../cmd/lanyardd", "../../cmd/lanyard", "./probe"},
-		{"-ldflags", "-X main.version=newer", "-o", newer, "../../cmd/lanyardd"},
-	} {
-		cmd := exec.CommandContext(ctx, "go", append([]string{"build"}, build...)...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build what the lab runs: %w: %s", err, out)
-		}
+	if err := lab.BuildDaemon(ctx, filepath.Dir(newer), "newer"); err != nil {
+		return 1, err
 	}
 	shared, err = lab.New(ctx, lab.Options{
 		Nodes: 4, BinDir: bin, NoDaemon: true, ForeignPeers: []string{plainPeer}, Config: sharedConfig,
