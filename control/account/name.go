@@ -29,3 +29,16 @@ func CheckUID(uid int) error {
 	}
 	return nil
 }
+
+// A directory that is not ours may have had other ideas of a name: upper case and underscores harm nobody.
+var foreignShape = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
+
+// CheckForeignName says whether a name from another directory can be used.
+func CheckForeignName(name string) error {
+	if name == "self" || !foreignShape.MatchString(name) {
+		return &Error{What: fmt.Sprintf("cannot use the user name %.70q", name), Kind: ErrInvalid,
+			Cause: "it must be up to 63 letters, digits, dashes and underscores, and not self",
+			Next:  "change it in the directory of users"}
+	}
+	return nil
+}

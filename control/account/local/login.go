@@ -1,0 +1,57 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/lanyard-project/lanyard/control/account"
+)
+
+func wrongPassword() error {
+	return &account.Error{What: "cannot log in", Cause: account.ErrPassword.Error(), Kind: account.ErrPassword,
+		Next: "try again; an administrator can set a new one: lanyardd account passwd NAME"}
+}
+
+// Login implements account.Passwords. An unknown name costs the same time as a wrong password.
+func (a *Accounts) Login(ctx context.Context, name, password string) (token string, expires time.Time, err error) {
+	if len(name) > 63 || len(password) > maxPassword {
+		return "", time.Time{}, wrongPassword()
+	}
+	peer := account.Peer(ctx)
+	if wait := a.limiter.take(a.options.Now(), name, peer); wait > 0 {
+		return "", time.Time{}, &account.Error{What: "cannot log in", Cause: "too many wrong passwords", Kind: account.ErrRateLimited,
+			Next: "wait " + wait.Round(time.Second).String(), RetryAfter: wait}
+	}
+	var uid int
+	var r record
+	err = a.view(func(tx *bbolt.Tx) error {
+		u, found, err := find(tx, name)
+		if err == nil {
+			uid, r = u, *found
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		a.limiter.forgive(name, peer)
+		return "", time.Time{}, err
+	}
+	ok, outdated, err := a.hasher.check(ctx, r.Password, password)
+	if err != nil {
+		a.limiter.forgive(name, peer)
+		return "", time.Time{}, err
+	}
+	if !ok {
+		return "", time.Time{}, wrongPassword()
+	}
+	a.limiter.forgive(name, peer)
+	rehashed := ""
+	if outdated { // the cost in the configuration was changed
+		if rehashed, err = a.hasher.make(ctx, password); err != nil {
+			return "", time.Time{}, err
+		}
+	}
+	return a.issue(uid, &r, rehashed)
+}
