@@ -20,10 +20,8 @@ func (a *Accounts) Login(ctx context.Context, name, password string) (token stri
 	if len(name) > 63 || len(password) > maxPassword {
 		return "", time.Time{}, wrongPassword()
 	}
-	peer := account.Peer(ctx)
-	if wait := a.limiter.take(a.options.Now(), name, peer); wait > 0 {
-		return "", time.Time{}, &account.Error{What: "cannot log in", Cause: "too many wrong passwords", Kind: account.ErrRateLimited,
-			Next: "wait " + wait.Round(time.Second).String(), RetryAfter: wait}
+	if err := a.attempts.Take(ctx, name); err != nil {
+		return "", time.Time{}, err
 	}
 	var uid int
 	var r record
@@ -35,18 +33,18 @@ func (a *Accounts) Login(ctx context.Context, name, password string) (token stri
 		return err
 	})
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		a.limiter.forgive(name, peer)
+		a.attempts.Forgive(ctx, name)
 		return "", time.Time{}, err
 	}
 	ok, outdated, err := a.hasher.check(ctx, r.Password, password)
 	if err != nil {
-		a.limiter.forgive(name, peer)
+		a.attempts.Forgive(ctx, name)
 		return "", time.Time{}, err
 	}
 	if !ok {
 		return "", time.Time{}, wrongPassword()
 	}
-	a.limiter.forgive(name, peer)
+	a.attempts.Forgive(ctx, name)
 	rehashed := ""
 	if outdated { // the cost in the configuration was changed
 		if rehashed, err = a.hasher.make(ctx, password); err != nil {

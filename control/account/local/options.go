@@ -3,16 +3,18 @@ package local
 import (
 	"context"
 	"time"
+
+	"github.com/lanyard-project/lanyard/control/account/attempts"
 )
 
 // Options of a file of accounts. Zero values are replaced by what the comments say.
 type Options struct {
-	Path     string        // of the file; its folder is made
-	Lifetime time.Duration // of a token; 30 days
-	Hash     Hash          // cost of a password
-	Hashes   int           // computed at once, each takes Hash.Memory; 2
-	Limits   Limits        // of failed logins
-	OpenWait time.Duration // for another process to give up the file; 2 s
+	Path     string          // of the file; its folder is made
+	Lifetime time.Duration   // of a token; 30 days
+	Hash     Hash            // cost of a password
+	Hashes   int             // computed at once, each takes Hash.Memory; 2
+	Limits   attempts.Limits // of failed logins; attempts.Default
+	OpenWait time.Duration   // for another process to give up the file; 2 s
 
 	// InUse are the numbers of webspaces that exist: none of them is given to a new account, who would inherit what
 	// somebody else left. Nil: none exist.
@@ -34,9 +36,7 @@ func (o *Options) defaults() {
 	orElse(&o.Hash.Threads, 4)
 	orElse(&o.Hashes, 2)
 	orElse(&o.OpenWait, 2*time.Second)
-	orElse(&o.Limits.Pair, Rate{5, time.Minute})
-	orElse(&o.Limits.Peer, Rate{20, 15 * time.Second})
-	orElse(&o.Limits.Name, Rate{50, 30 * time.Second})
+	orElse(&o.Limits, attempts.Default)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

@@ -15,6 +15,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/lanyard-project/lanyard/control/account"
+	"github.com/lanyard-project/lanyard/control/account/attempts"
 )
 
 // The file: meta holds the format, the signing key and the next number; accounts is by number (8 octets, big endian);
@@ -48,11 +49,11 @@ type session struct {
 
 // Accounts is the open file. It implements account.Provider and account.Passwords.
 type Accounts struct {
-	options Options
-	db      *bbolt.DB
-	key     []byte
-	hasher  hasher
-	limiter limiter
+	options  Options
+	db       *bbolt.DB
+	key      []byte
+	hasher   hasher
+	attempts *attempts.Counter
 }
 
 var (
@@ -82,7 +83,7 @@ func Open(o Options) (*Accounts, error) {
 		return fail(err.Error(), "restore it from a backup, or correct accounts.path", err)
 	}
 	a := &Accounts{options: o, db: db, hasher: hasher{cost: o.Hash, slots: make(chan struct{}, o.Hashes)},
-		limiter: limiter{limits: o.Limits, empty: map[counterKey]time.Time{}}}
+		attempts: attempts.New(o.Limits, o.Now)}
 	if err := db.Update(a.prepare); err != nil {
 		_ = db.Close()
 		return fail(err.Error(), "use the version of lanyardd that made it, or restore a backup", err)
