@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"debug/elf"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,6 +37,9 @@ func BuildTiny(ctx context.Context, file, probe string) error {
 	applets, err := exec.CommandContext(ctx, busybox, "--list").Output()
 	if err != nil {
 		return fmt.Errorf("list the applets of %s: %w; likely cause: busybox-static is not installed; next: hack/install.sh test", busybox, err)
+	}
+	if err := static(busybox); err != nil {
+		return err
 	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -86,6 +90,23 @@ templates: {/etc/hostname: {when: [create, copy], template: hostname.tpl}}
 		return fmt.Errorf("build the tiny image: %w", problem)
 	}
 	return os.WriteFile(file, b.Bytes(), 0o644)
+}
+
+// static makes sure that a program runs without libraries: in the image there are none. Debian's busybox, where it has
+// taken the place of busybox-static, would leave a webspace without any command, and so without an address.
+func static(name string) error {
+	f, err := elf.Open(name)
+	if err != nil {
+		return fmt.Errorf("build the tiny image: %w", err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("build the tiny image: %s needs libraries; likely cause: the package busybox is installed and not busybox-static; "+
+				"next: hack/install.sh test", name)
+		}
+	}
+	return nil
 }
 
 // machine is the architecture as LXD names it.
