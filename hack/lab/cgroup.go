@@ -117,6 +117,7 @@ func killCgroups(prefix string) error {
 				if err != nil || !d.IsDir() {
 					return nil
 				}
+				thaw(p)
 				procs, _ := os.ReadFile(filepath.Join(p, "cgroup.procs"))
 				for _, f := range strings.Fields(string(procs)) {
 					if pid, err := strconv.Atoi(f); err == nil && pid > 1 {
@@ -128,4 +129,14 @@ func killCgroups(prefix string) error {
 		}
 	}
 	return nil
+}
+
+// thaw lets a frozen group run (a napping webspace): v1 keeps even SIGKILL from its processes until then.
+func thaw(group string) {
+	for f, running := range map[string]string{"freezer.state": "THAWED", "cgroup.freeze": "0"} {
+		f = filepath.Join(group, f)
+		if _, err := os.Stat(f); err == nil {
+			_ = os.WriteFile(f, []byte(running), 0o644) // the root group has the file and refuses; a group may just have gone
+		}
+	}
 }

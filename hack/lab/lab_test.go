@@ -91,6 +91,7 @@ func TestALabLeavesNothing(t *testing.T) {
 		if end == "close" {
 			must(t, l.Close())
 		} else {
+			freeze(t, "lanyard-lab-"+id+"-") // as a killed lab leaves its napping webspaces
 			must(t, lab.Clean(id, dir))
 		}
 		if _, err := os.Stat(dir); err == nil {
@@ -108,6 +109,25 @@ func TestALabLeavesNothing(t *testing.T) {
 	}
 	if after := mounts(); after != beforeMounts {
 		t.Errorf("the machine's mounts changed:\n%s\nnow:\n%s", beforeMounts, after)
+	}
+}
+
+// freeze stops all processes of the cgroups whose names begin with prefix.
+func freeze(t *testing.T, prefix string) {
+	t.Helper()
+	frozen := 0
+	for file, stopped := range map[string]string{"freezer.state": "FROZEN", "cgroup.freeze": "1"} {
+		for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+			groups, err := filepath.Glob(pattern + prefix + "*/" + file)
+			must(t, err)
+			for _, g := range groups {
+				must(t, os.WriteFile(g, []byte(stopped), 0o644))
+				frozen++
+			}
+		}
+	}
+	if frozen == 0 {
+		t.Fatal("the lab has no cgroups that can be frozen")
 	}
 }
 
