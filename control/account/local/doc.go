@@ -3,7 +3,4 @@
 // One bbolt file, readable by its owner only, holds accounts, hashes of passwords (argon2id) and sessions. A token is a
 // JWT signed with a key that never leaves the file, as the seed's clients want it; but it is good only while its session
 // is in the file, so that it can be revoked, and rights are read from the account, not from the token.
-//
-// The file belongs to one process at a time. The administrator's commands therefore speak to the daemon over a unix
-// socket that only root can use (Handler, Client), and open the file themselves only when no daemon does.
 package local

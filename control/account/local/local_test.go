@@ -17,6 +17,7 @@ import (
 
 	"github.com/lanyard-project/lanyard/control/account"
 	"github.com/lanyard-project/lanyard/control/account/attempts"
+	"github.com/lanyard-project/lanyard/control/account/manage"
 )
 
 const password = "correct horse"
@@ -54,9 +55,9 @@ func open(t *testing.T, o Options) *Accounts {
 	return a
 }
 
-func add(t *testing.T, a *Accounts, name string) Account {
+func add(t *testing.T, a *Accounts, name string) manage.Account {
 	t.Helper()
-	got, err := a.Add(t.Context(), New{Username: name, Password: password})
+	got, err := a.Add(t.Context(), manage.New{Username: name, Password: password})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestRevocation(t *testing.T) {
 	next, no := "another horse", false
 	for name, revoke := range map[string]func(token string) error{
 		"logout":   func(token string) error { return a.Logout(t.Context(), token) },
-		"password": func(string) error { _, err := a.Set(t.Context(), "ada", Change{Password: &next}); return err },
+		"password": func(string) error { _, err := a.Set(t.Context(), "ada", manage.Change{Password: &next}); return err },
 		"removal":  func(string) error { return a.Remove(t.Context(), "ada") },
 	} {
 		_ = a.Remove(t.Context(), "ada")
@@ -199,11 +200,11 @@ func TestRevocation(t *testing.T) {
 		}
 	}
 	_ = a.Remove(t.Context(), "ada")
-	if _, err := a.Add(t.Context(), New{Username: "ada", Password: password, Admin: true}); err != nil {
+	if _, err := a.Add(t.Context(), manage.New{Username: "ada", Password: password, Admin: true}); err != nil {
 		t.Fatal(err)
 	}
 	token := login(t, a, "ada")
-	if _, err := a.Set(t.Context(), "ada", Change{Admin: &no}); err != nil {
+	if _, err := a.Set(t.Context(), "ada", manage.Change{Admin: &no}); err != nil {
 		t.Fatal(err)
 	}
 	if who, err := a.Authenticate(t.Context(), token); err != nil || who.Admin {
@@ -248,22 +249,22 @@ func TestNumbers(t *testing.T) {
 	if got := add(t, a, "eve"); got.UID != 6 {
 		t.Errorf("got a number that bob had: %d", got.UID)
 	}
-	_, err := a.Add(t.Context(), New{Username: "zoe", UID: 6, Password: password})
+	_, err := a.Add(t.Context(), manage.New{Username: "zoe", UID: 6, Password: password})
 	wantKind(t, "number twice", err, account.ErrExists)
-	_, err = a.Add(t.Context(), New{Username: "eve", UID: 9, Password: password})
+	_, err = a.Add(t.Context(), manage.New{Username: "eve", UID: 9, Password: password})
 	wantKind(t, "name twice", err, account.ErrExists)
-	if got, err := a.Add(t.Context(), New{Username: "zoe", UID: 4, Password: password}); err != nil || got.UID != 4 {
+	if got, err := a.Add(t.Context(), manage.New{Username: "zoe", UID: 4, Password: password}); err != nil || got.UID != 4 {
 		t.Errorf("a number that the administrator wants: %+v %v", got, err)
 	}
 	a.options.InUse = func(context.Context) ([]int, error) { return nil, errors.New("no LXD") }
-	_, err = a.Add(t.Context(), New{Username: "yan", Password: password})
+	_, err = a.Add(t.Context(), manage.New{Username: "yan", Password: password})
 	wantKind(t, "unknown numbers", err, account.ErrUnavailable)
 }
 
 func TestUnacceptable(t *testing.T) {
 	o, _ := options(t)
 	a := open(t, o)
-	for name, n := range map[string]New{
+	for name, n := range map[string]manage.New{
 		"no name": {Password: password}, "self": {Username: "self", Password: password}, "upper": {Username: "Ada", Password: password},
 		"path": {Username: "../x", Password: password}, "id": {Username: "id:1", Password: password}, "dash": {Username: "-a", Password: password},
 		"dot": {Username: "a.b", Password: password}, "long": {Username: strings.Repeat("a", 64), Password: password},
@@ -276,7 +277,7 @@ func TestUnacceptable(t *testing.T) {
 		_, err := a.Add(t.Context(), n)
 		wantKind(t, name, err, account.ErrInvalid)
 	}
-	got, err := a.Add(t.Context(), New{Username: "ada", Password: password, SSHKeys: []string{"  " + goodKey + " ada@home \n"}})
+	got, err := a.Add(t.Context(), manage.New{Username: "ada", Password: password, SSHKeys: []string{"  " + goodKey + " ada@home \n"}})
 	if err != nil || got.SSHKeys[0] != goodKey+" ada@home" {
 		t.Errorf("%+v %v", got, err)
 	}

@@ -11,50 +11,25 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/lanyard-project/lanyard/control/account"
+	"github.com/lanyard-project/lanyard/control/account/manage"
 )
 
-// New is an account to be added.
-type New struct {
-	UID      int      `json:"uid,omitempty"` // 0: the next that is free
-	Username string   `json:"username"`
-	Password string   `json:"password"`
-	Admin    bool     `json:"admin,omitempty"`
-	SSHKeys  []string `json:"sshKeys,omitempty"`
-}
-
-// Change is what shall be different about an account; nil: as it is.
-type Change struct {
-	Password *string   `json:"password,omitempty"` // also ends all sessions
-	Admin    *bool     `json:"admin,omitempty"`
-	SSHKeys  *[]string `json:"sshKeys,omitempty"`
-}
-
-// Account is one of a list.
-type Account struct {
-	UID      int       `json:"uid"`
-	Username string    `json:"username"`
-	Admin    bool      `json:"admin"`
-	SSHKeys  []string  `json:"sshKeys"`
-	Created  time.Time `json:"created"`
-	Sessions int       `json:"sessions"`
-}
-
 // Add adds an account. ErrExists: its name or number is taken.
-func (a *Accounts) Add(ctx context.Context, n New) (Account, error) {
+func (a *Accounts) Add(ctx context.Context, n manage.New) (manage.Account, error) {
 	keys, err := checkNew(n)
 	if err != nil {
-		return Account{}, err
+		return manage.Account{}, err
 	}
 	var inUse []int
 	if a.options.InUse != nil && n.UID == 0 {
 		if inUse, err = a.options.InUse(ctx); err != nil {
-			return Account{}, &account.Error{What: "cannot choose a number for " + n.Username, Kind: account.ErrUnavailable, Err: err,
+			return manage.Account{}, &account.Error{What: "cannot choose a number for " + n.Username, Kind: account.ErrUnavailable, Err: err,
 				Cause: "which numbers webspaces have cannot be told: " + err.Error(), Next: "try again, or give one with --uid"}
 		}
 	}
 	hash, err := a.hasher.make(ctx, n.Password)
 	if err != nil {
-		return Account{}, err
+		return manage.Account{}, err
 	}
 	r := &record{Username: n.Username, Admin: n.Admin, SSHKeys: keys, Password: hash, Version: 1,
 		Created: a.options.Now().UTC().Truncate(time.Second)}
@@ -78,7 +53,7 @@ func (a *Accounts) Add(ctx context.Context, n New) (Account, error) {
 		return put(tx, uid, r)
 	})
 	if err != nil {
-		return Account{}, err
+		return manage.Account{}, err
 	}
 	return r.account(uid, 0), nil
 }
@@ -87,7 +62,7 @@ func exists(what string) error {
 	return &account.Error{What: "cannot add the account", Cause: "the " + what + " is taken", Kind: account.ErrExists, Next: "lanyardd account list"}
 }
 
-func checkNew(n New) (keys []string, err error) {
+func checkNew(n manage.New) (keys []string, err error) {
 	if err := account.CheckName(n.Username); err != nil {
 		return nil, err
 	}
@@ -135,7 +110,7 @@ func nextUID(tx *bbolt.Tx, inUse []int) (int, error) {
 }
 
 // Set changes an account. ErrNotFound.
-func (a *Accounts) Set(ctx context.Context, name string, c Change) (Account, error) {
+func (a *Accounts) Set(ctx context.Context, name string, c manage.Change) (manage.Account, error) {
 	var hash string
 	if c.Password != nil {
 		err := CheckPassword(*c.Password)
@@ -143,17 +118,17 @@ func (a *Accounts) Set(ctx context.Context, name string, c Change) (Account, err
 			hash, err = a.hasher.make(ctx, *c.Password)
 		}
 		if err != nil {
-			return Account{}, err
+			return manage.Account{}, err
 		}
 	}
 	var keys []string
 	if c.SSHKeys != nil {
 		var err error
 		if keys, err = checkKeys(*c.SSHKeys); err != nil {
-			return Account{}, err
+			return manage.Account{}, err
 		}
 	}
-	var out Account
+	var out manage.Account
 	err := a.update(func(tx *bbolt.Tx) error {
 		uid, r, err := find(tx, name)
 		if err != nil {
@@ -196,8 +171,8 @@ func (a *Accounts) Remove(_ context.Context, name string) error {
 }
 
 // List gives all accounts by number.
-func (a *Accounts) List(context.Context) ([]Account, error) {
-	out := []Account{}
+func (a *Accounts) List(context.Context) ([]manage.Account, error) {
+	out := []manage.Account{}
 	err := a.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(accountsBucket).ForEach(func(k, v []byte) error {
 			var r record
@@ -213,10 +188,10 @@ func (a *Accounts) List(context.Context) ([]Account, error) {
 	return out, err
 }
 
-func (r *record) account(uid, sessions int) Account {
+func (r *record) account(uid, sessions int) manage.Account {
 	keys := r.SSHKeys
 	if keys == nil {
 		keys = []string{}
 	}
-	return Account{UID: uid, Username: r.Username, Admin: r.Admin, SSHKeys: keys, Created: r.Created, Sessions: sessions}
+	return manage.Account{UID: uid, Username: r.Username, Admin: r.Admin, SSHKeys: keys, Created: r.Created, Sessions: sessions}
 }

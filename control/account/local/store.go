@@ -16,6 +16,7 @@ import (
 
 	"github.com/lanyard-project/lanyard/control/account"
 	"github.com/lanyard-project/lanyard/control/account/attempts"
+	"github.com/lanyard-project/lanyard/control/account/manage"
 )
 
 // The file: meta holds the format, the signing key and the next number; accounts is by number (8 octets, big endian);
@@ -60,6 +61,7 @@ var (
 	_ account.Provider  = (*Accounts)(nil)
 	_ account.Passwords = (*Accounts)(nil)
 	_ account.Closer    = (*Accounts)(nil)
+	_ manage.Manager    = (*Accounts)(nil)
 )
 
 // Open opens the file, which is made if there is none.

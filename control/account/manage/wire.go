@@ -1,4 +1,4 @@
-package local
+package manage
 
 import (
 	"errors"
@@ -8,9 +8,6 @@ import (
 
 // DefaultSocket is where the daemon serves its accounts to root.
 const DefaultSocket = "/run/lanyard/accounts.sock"
-
-// DefaultPath is where accounts are kept.
-const DefaultPath = "/var/lib/lanyard/accounts.db"
 
 const pathAccounts = "/accounts"
 

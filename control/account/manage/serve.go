@@ -1,4 +1,4 @@
-package local
+package manage
 
 import (
 	"context"
@@ -21,14 +21,14 @@ import (
 const maxBody = 256 << 10 // 32 keys of 4 KiB and a password, with room
 
 // Serve lets root manage the accounts over a unix socket until ctx ends. What is changed is logged, without secrets.
-func (a *Accounts) Serve(ctx context.Context, socket string, log *slog.Logger) error {
+func Serve(ctx context.Context, a Manager, socket string, log *slog.Logger) error {
 	l, err := listen(socket)
 	if err != nil {
 		return &account.Error{What: "cannot serve accounts to the administrator", Cause: err.Error(), Next: "correct accounts.socket",
 			Kind: account.ErrUnavailable, Err: err}
 	}
 	server := &http.Server{
-		Handler:           a.handler(log),
+		Handler:           handler(a, log),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -113,7 +113,7 @@ func peerUID(c net.Conn) int {
 	return uid
 }
 
-func (a *Accounts) handler(log *slog.Logger) http.Handler {
+func handler(a Manager, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	changed := func(what, name string, err error) {
 		if err == nil {
@@ -149,17 +149,6 @@ func (a *Accounts) handler(log *slog.Logger) http.Handler {
 		answer(w, struct{}{}, err)
 	})
 	return mux
-}
-
-// what says what a change is about, for the log.
-func (c Change) what() string {
-	switch {
-	case c.Password != nil:
-		return "password"
-	case c.Admin != nil:
-		return fmt.Sprintf("admin=%v", *c.Admin)
-	}
-	return "keys"
 }
 
 func decode(w http.ResponseWriter, r *http.Request, into any) bool {

@@ -1,4 +1,4 @@
-package local
+package manage
 
 import (
 	"bytes"
@@ -17,19 +17,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/account"
 )
 
-// Manager changes accounts: Accounts themselves, or a Client of the daemon that has them open.
-type Manager interface {
-	Add(context.Context, New) (Account, error)
-	Set(ctx context.Context, name string, c Change) (Account, error)
-	Remove(ctx context.Context, name string) error
-	List(context.Context) ([]Account, error)
-	Close() error
-}
-
-var (
-	_ Manager = (*Accounts)(nil)
-	_ Manager = (*Client)(nil)
-)
+var _ Manager = (*Client)(nil)
 
 // ErrNoDaemon means that no daemon serves the socket.
 var ErrNoDaemon = errors.New("no daemon serves accounts here")
