@@ -7,15 +7,16 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
 // wakeFor wakes a webspace by whatever it needs. mu is held.
 func (e *Engine) wakeFor(s *space, c ledger.Cause, now time.Time) {
 	switch {
-	case s.job == nil && s.life == Napping:
+	case s.job == nil && s.life == dataplane.LifeNapping:
 		e.begin(s, ledger.Thaw, c, now, e.thaw)
-	case s.job == nil && s.life != Awake:
+	case s.job == nil && s.life != dataplane.LifeAwake:
 		e.begin(s, ledger.Wake, c, now, e.boot)
 	case s.job == nil:
 	case s.job.kind == ledger.Sleep && s.job.next == nil:
@@ -38,7 +39,7 @@ func (e *Engine) boot(ctx context.Context, s *space, j *job) (ledger.Outcome, er
 	}
 	e.mu.Lock()
 	j.mark(&j.split.Decided)
-	e.setLife(s, Booting)
+	e.setLife(s, dataplane.LifeBooting)
 	e.mu.Unlock()
 	started := make(chan error, 1)
 	e.jobs.Go(func() {
@@ -52,7 +53,7 @@ func (e *Engine) boot(ctx context.Context, s *space, j *job) (ledger.Outcome, er
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.failures, s.failed, s.retryAt = 0, nil, time.Time{}
-	e.setLife(s, Awake)
+	e.setLife(s, dataplane.LifeAwake)
 	return outcome, nil
 }
 
@@ -68,9 +69,9 @@ func (e *Engine) bootFailed(s *space, outcome ledger.Outcome, err error) (ledger
 	s.failed, s.retryAt = err, time.Now().Add(pause)
 	if e.run != nil && e.run.Err() == nil {
 		for _, h := range s.hold.all() {
-			e.refuse(h.packet, h.frame)
+			e.refuse(h)
 		}
-		e.setLife(s, Asleep)
+		e.setLife(s, dataplane.LifeAsleep)
 	}
 	return outcome, err
 }

@@ -1,6 +1,10 @@
 package wake
 
-import "time"
+import (
+	"time"
+
+	"github.com/lanyard-project/lanyard/webspace"
+)
 
 // Config bounds what waking may cost. Zero values have defaults, by withDefaults.
 type Config struct {
@@ -8,11 +12,12 @@ type Config struct {
 	Times Times
 	Hold  Bounds
 
-	Starts        int // at the same time, default 4
-	PerSource     int // webspaces that one source outside may wake in a minute, default 20
-	PerWebspace   int // boots of one webspace in an hour by packets, default 60
-	SourcesKnown  int // of which budgets are kept, default 4096
-	DefaultPolicy Policy
+	Starts       int // at the same time, default 4
+	PerSource    int // webspaces that one source outside may wake in a minute, default 20
+	PerWebspace  int // boots of one webspace in an hour by packets, default 60
+	SourcesKnown int // of which budgets are kept, default 4096
+	// Rule of webspaces that have none of their own, default any.
+	Rule webspace.WakeRule
 }
 
 // Times are limits and pauses.
@@ -75,8 +80,8 @@ func (c Config) withDefaults() Config {
 	times(&t.Pace, 300*time.Microsecond)
 	times(&t.RetryFirst, time.Second)
 	times(&t.RetryMost, 5*time.Minute)
-	if c.DefaultPolicy.Mode == "" {
-		c.DefaultPolicy.Mode = Any
+	if c.Rule.Policy == "" {
+		c.Rule.Policy = webspace.WakeAny
 	}
 	return c
 }

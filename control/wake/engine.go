@@ -2,6 +2,7 @@ package wake
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -9,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 )
 
 // Engine wakes the webspaces of one node. Make it with New, give it life with Run.
@@ -17,6 +18,7 @@ type Engine struct {
 	c      Config
 	lxd    LXD
 	plane  Plane
+	park   Parking
 	box    Containers
 	ledger Ledger
 	log    *slog.Logger
@@ -35,10 +37,10 @@ type Engine struct {
 // space is one webspace.
 type space struct {
 	t       Target
-	life    Life      // what the dataplane was told last
-	since   time.Time // it is in that life
-	changed time.Time // an observation that began before this is out of date
-	port    bool      // the dataplane can deliver to it
+	life    dataplane.Life // what the dataplane was told last
+	since   time.Time      // it is in that life
+	changed time.Time      // an observation that began before this is out of date
+	port    bool           // the dataplane can deliver to it
 	hold    hold
 	job     *job // what is under way; nil: nothing
 	gone    bool // LXD no longer has it
@@ -61,7 +63,7 @@ type Stats struct {
 }
 
 // New makes an engine. box may be nil; then everything that has a slower way takes it.
-func New(c Config, lxd LXD, plane Plane, box Containers, led Ledger, log *slog.Logger) *Engine {
+func New(c Config, lxd LXD, plane Plane, park Parking, box Containers, led Ledger, log *slog.Logger) *Engine {
 	c = c.withDefaults()
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -70,7 +72,7 @@ func New(c Config, lxd LXD, plane Plane, box Containers, led Ledger, log *slog.L
 		box = blind{}
 	}
 	return &Engine{
-		c: c, lxd: lxd, plane: plane, box: box, ledger: led, log: log, starts: newQueue(c.Starts),
+		c: c, lxd: lxd, plane: plane, park: park, box: box, ledger: led, log: log, starts: newQueue(c.Starts),
 		spaces:      make(map[netip.Addr]*space),
 		perSource:   newBudgets[netip.Addr](c.PerSource, time.Minute, c.SourcesKnown),
 		perWebspace: newBudgets[int](c.PerWebspace, time.Hour, c.SourcesKnown),
@@ -85,7 +87,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Lock()
 	e.run = ctx
 	e.mu.Unlock()
-	g.Go(func() error { return e.plane.Frames(ctx, e.frame) })
+	g.Go(func() error { return e.park.Read(ctx, e.frame) })
 	g.Go(func() error { return e.plane.Events(ctx, e.event) })
 	g.Go(func() error { e.sweep(ctx); return nil })
 	err := g.Wait()
@@ -120,96 +122,88 @@ func (e *Engine) sweep(ctx context.Context) {
 }
 
 // frame takes a parked frame.
-func (e *Engine) frame(frame []byte) {
+func (e *Engine) frame(f dataplane.Frame) {
 	now := time.Now()
-	p, ok := parse(frame)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stats.Parked++
-	s := e.spaces[p.tuple.dst.Addr()]
-	if !ok || s == nil {
+	s := e.spaces[f.IP]
+	if s == nil || !opens(f) {
 		e.stats.Strange++
 		return
 	}
-	if s.job == nil && s.life == Awake {
-		e.inject(frame) // it was parked a moment before the switch
+	if s.job == nil && s.life == dataplane.LifeAwake {
+		e.inject(f) // it was parked a moment before the switch
 		return
 	}
-	if p.ack && (s.job == nil || s.job.kind != ledger.Wake) {
-		return // of a connection that is over: the dataplane answers it
+	if s.job != nil && s.job.admits() {
+		e.keep(s, f)
+		s.job.tell()
+		return
 	}
-	proved := false
-	if s.job == nil || !s.job.admits() {
-		v, why := e.judge(s, p, false, now)
-		switch v {
-		case ends, waits:
-			e.stats.Denied[why]++
-			e.refuse(p, frame)
-			return
-		case proves:
-			e.keep(s, p, frame, now, false)
-			e.stats.Challenged++
-			if err := e.plane.Challenge(frame); err != nil {
-				e.log.Debug("could not challenge", "webspace", s.t.Name, "err", err)
-			}
+	switch v, why := e.judge(s, f, now); v {
+	case ends:
+		e.deny(f, why)
+	case proves:
+		e.keep(s, f)
+	case wakes:
+		if !e.keep(s, f) { // a boot for a packet that is lost helps nobody
+			e.deny(f, deniedNoPackets)
 			return
 		}
-		proved = true
+		e.wakeFor(s, e.causeOf(s, f.Proto, tupleOf(f).peer, f.Port), now)
 	}
-	if !e.keep(s, p, frame, now, true) && s.job == nil {
-		return // no room at all: a boot for a packet that is lost helps nobody
-	}
-	if proved {
-		e.wakeFor(s, e.causeOf(s, p), now)
-	}
-	if s.job != nil {
-		s.job.tell()
+}
+
+// deny ends the wait of who must not wake. mu is held.
+func (e *Engine) deny(f dataplane.Frame, why string) {
+	e.stats.Denied[why]++
+	if why != deniedUnproven { // an answer would go to whoever was named as its sender
+		e.refuse(f)
 	}
 }
 
 // keep holds a frame. mu is held.
-func (e *Engine) keep(s *space, p packet, frame []byte, now time.Time, verified bool) bool {
-	kept := s.hold.add(p, frame, now, verified, e.c.Hold)
+func (e *Engine) keep(s *space, f dataplane.Frame) bool {
+	kept, gone := s.hold.add(f, e.c.Hold)
+	lost := gone
 	if !kept {
-		e.stats.Dropped++
+		lost++
 	}
+	e.stats.Dropped += uint64(lost)
 	if j := s.job; j != nil {
+		j.dropped += lost
 		if kept {
 			j.held++
-		} else {
-			j.dropped++
 		}
 	}
 	return kept
 }
 
-// inject sends a frame on. The dataplane counts what it cannot deliver.
-func (e *Engine) inject(frame []byte) {
+// inject sends a frame on. The dataplane counts what it cannot deliver. mu is held.
+func (e *Engine) inject(f dataplane.Frame) {
 	e.stats.Injected++
-	if err := e.plane.Inject(frame); err != nil {
+	if err := e.park.Inject(f.Data); err != nil {
 		e.log.Debug("could not send a held packet on", "err", err)
 	}
 }
 
-// refuse ends a TCP client's wait. mu is held.
-func (e *Engine) refuse(p packet, frame []byte) {
-	if !p.syn {
-		return
-	}
+// refuse ends a client's wait. mu is held.
+func (e *Engine) refuse(f dataplane.Frame) {
 	e.stats.Refused++
-	if err := e.plane.Refuse(frame); err != nil {
+	if err := e.park.Refuse(f); err != nil {
 		e.log.Debug("could not refuse a held packet", "err", err)
 	}
 }
 
-// setLife tells the dataplane. mu is held, so that no two tell it different things.
-func (e *Engine) setLife(s *space, l Life) {
+// setLife tells the dataplane. mu is held, so that no two tell it different things. An endpoint that the dataplane does
+// not know yet gets its life with the next Apply.
+func (e *Engine) setLife(s *space, l dataplane.Life) {
 	if s.life == l {
 		return
 	}
 	s.life, s.since = l, time.Now()
-	if err := e.plane.SetLife(s.t.Addr, l); err != nil {
-		e.log.Warn("the dataplane does not know how a webspace is; the next look at LXD tells it again",
-			"webspace", s.t.Name, "life", l.String(), "err", err)
+	if err := e.plane.SetLife(s.t.Addr, l); err != nil && !errors.Is(err, dataplane.ErrNoEndpoint) {
+		e.log.Warn("the dataplane does not know how a webspace is", "webspace", s.t.Name, "life", l.String(), "err", err)
 	}
 }

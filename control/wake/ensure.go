@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 )
 
 // EnsureStarted makes sure that the webspace of a member is awake, and returns its address. One that is asleep is woken,
@@ -18,7 +19,7 @@ func (e *Engine) EnsureStarted(ctx context.Context, uid int, c ledger.Cause) (ne
 		case s == nil:
 			e.mu.Unlock()
 			return netip.Addr{}, notHere("of user " + itoa(uid))
-		case s.job == nil && s.life == Awake:
+		case s.job == nil && s.life == dataplane.LifeAwake:
 			e.mu.Unlock()
 			return s.t.Addr, nil
 		}

@@ -5,48 +5,47 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 )
 
-// event takes what the dataplane has seen.
-func (e *Engine) event(v Event) {
+// event takes what the dataplane has seen. It is a hint: it may come twice, or not at all.
+func (e *Engine) event(v dataplane.Event) {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.spaces[v.Addr]
+	s := e.spaces[v.IP]
 	if s == nil {
 		return
 	}
 	switch v.Kind {
-	case EventKicked:
-		e.kicked(s, v, now)
-		return
-	case EventVerified:
-		e.verified(s, v, now)
-		return
-	}
-	j := s.job
-	if j == nil || j.kind != ledger.Wake {
-		return
-	}
-	switch v.Kind {
-	case EventListen, EventBind:
-		p := Port{TCP, v.Port}
-		if v.Kind == EventBind {
-			p.Proto = UDP
+	case dataplane.EventKicked:
+		if s.life == dataplane.LifeNapping || s.job != nil && s.job.kind == ledger.Nap {
+			e.wakeFor(s, e.causeOf(s, v.Proto, netip.AddrPortFrom(v.Peer, v.PeerPort), v.Port), now)
 		}
+	case dataplane.EventVerified:
+		e.verified(s, v, now)
+	default:
+		if s.job != nil && s.job.kind == ledger.Wake {
+			s.job.hear(v, s)
+		}
+	}
+}
+
+// hear takes an event about a booting webspace. mu is held.
+func (j *job) hear(v dataplane.Event, s *space) {
+	p := Port{v.Proto, v.Port}
+	switch v.Kind {
+	case dataplane.EventListen, dataplane.EventBind:
 		j.open[p], j.fresh = true, true
-		if _, ours := s.hold.oldest(p); ours || p.Proto == UDP || len(s.hold.list) == 0 {
+		if _, awaited := s.hold.oldest(p); awaited {
 			j.mark(&j.split.Open)
 		}
-	case EventFirstFrame:
+	case dataplane.EventFirstFrame:
 		j.addressed, j.fresh = true, true
-	case EventAnswered:
-		j.addressed = true
-		j.answered[Port{v.Proto, v.Port}] = true
+	case dataplane.EventAnswered:
+		j.addressed, j.answered[p] = true, true
 		j.mark(&j.split.Open)
 		j.mark(&j.split.Delivered)
-		// The dataplane has it awake already; this is only for us, and for the next Apply.
-		e.setLife(s, Awake)
 	default:
 		return
 	}
@@ -61,40 +60,32 @@ func (e *Engine) Leased(addr netip.Addr) {
 	if s == nil || s.job == nil || s.job.kind != ledger.Wake {
 		return
 	}
-	j := s.job
-	j.leased, j.fresh = true, true
-	j.mark(&j.split.Lease)
-	j.tell()
+	s.job.fresh = true
+	s.job.mark(&s.job.split.Lease)
+	s.job.tell()
 }
 
 // verified: the sender of a held SYN is there. mu is held.
-func (e *Engine) verified(s *space, v Event, now time.Time) {
-	var found *held
+func (e *Engine) verified(s *space, v dataplane.Event, now time.Time) {
+	t := tuple{dataplane.TCP, netip.AddrPortFrom(v.Peer, v.PeerPort), v.Port}
+	var found *dataplane.Frame
 	for n := range s.hold.list {
-		h := &s.hold.list[n]
-		if h.syn && h.tuple.src == v.Peer && (v.Port == 0 || h.tuple.dst.Port() == v.Port) {
-			h.verified, found = true, h
+		if f := &s.hold.list[n]; tupleOf(*f) == t {
+			f.Unverified, found = false, f
 		}
 	}
-	if found == nil || s.job != nil && s.job.admits() {
+	if found == nil {
 		return // its SYN is gone; the next one of the same sender is challenged again
 	}
-	switch what, why := e.judge(s, found.packet, true, now); what {
-	case wakes:
-		e.wakeFor(s, e.causeOf(s, found.packet), now)
-	default:
-		e.stats.Denied[why]++
-		t := found.tuple
-		for _, h := range s.hold.take(func(h held) bool { return h.tuple == t }) {
-			e.refuse(h.packet, h.frame)
-		}
+	if s.job != nil && s.job.admits() {
+		s.job.tell()
+		return
 	}
-}
-
-// kicked: a packet has arrived for a napping webspace; its kernel keeps it. mu is held.
-func (e *Engine) kicked(s *space, v Event, now time.Time) {
-	p := packet{tuple: tuple{proto: v.Proto, src: v.Peer, dst: netip.AddrPortFrom(v.Addr, v.Port)}}
-	if s.life == Napping || s.job != nil && s.job.kind == ledger.Nap {
-		e.wakeFor(s, e.causeOf(s, p), now)
+	f := *found
+	if what, why := e.judge(s, f, now); what == wakes {
+		e.wakeFor(s, e.causeOf(s, f.Proto, t.peer, f.Port), now)
+	} else {
+		s.hold.take(func(f dataplane.Frame) bool { return tupleOf(f) == t })
+		e.deny(f, why)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 )
 
 // job is a wake, thaw, nap or sleep that is under way. The engine's mutex guards it.
@@ -20,7 +21,6 @@ type job struct {
 	started   bool          // LXD's start has returned
 	startedAt time.Time     // when
 	stopped   bool          // it has stopped again by itself
-	leased    bool          // it has just been told its address
 	addressed bool          // its address is up
 	fresh     bool          // something happened that makes a try worth while at once
 	open      map[Port]bool // sockets that are there
@@ -96,19 +96,15 @@ func (e *Engine) finish(ctx context.Context, s *space, j *job, outcome ledger.Ou
 	}
 	for _, h := range s.hold.all() { // came between the last look and now
 		switch {
-		case s.life == Awake || s.life == Napping:
-			e.inject(h.frame)
+		case s.life == dataplane.LifeAwake || s.life == dataplane.LifeNapping:
+			e.inject(h)
 		case err != nil:
-			e.refuse(h.packet, h.frame)
+			e.refuse(h)
 		default:
-			e.keep(s, h.packet, h.frame, h.since, h.verified)
+			e.keep(s, h)
 		}
 	}
-	if (j.next != nil || len(s.hold.list) > 0) && s.life == Asleep && err == nil {
-		c := j.cause
-		if j.next != nil {
-			c = *j.next
-		}
-		e.wakeFor(s, c, now)
+	if j.next != nil && s.life == dataplane.LifeAsleep {
+		e.wakeFor(s, *j.next, now)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -20,7 +21,7 @@ func (e *Engine) thaw(ctx context.Context, s *space, j *job) (ledger.Outcome, er
 	j.mark(&j.split.Decided)
 	if direct == nil {
 		j.mark(&j.split.Delivered)
-		e.setLife(s, Awake)
+		e.setLife(s, dataplane.LifeAwake)
 	}
 	e.mu.Unlock()
 	if direct != nil {
@@ -34,7 +35,7 @@ func (e *Engine) thaw(ctx context.Context, s *space, j *job) (ledger.Outcome, er
 		return ledger.Failed, err // the next look at LXD decides in which life it is
 	}
 	j.mark(&j.split.Delivered)
-	e.setLife(s, Awake)
+	e.setLife(s, dataplane.LifeAwake)
 	return ledger.Done, nil
 }
 
@@ -66,7 +67,7 @@ func (e *Engine) Nap(ctx context.Context, addr netip.Addr, c ledger.Cause) error
 
 func (e *Engine) nap(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
 	e.mu.Lock()
-	e.setLife(s, Napping) // first: what arrives from now on raises an event
+	e.setLife(s, dataplane.LifeNapping) // first: what arrives from now on raises an event
 	e.mu.Unlock()
 	limit, cancel := context.WithTimeout(ctx, e.c.Times.Start)
 	defer cancel()
@@ -85,7 +86,7 @@ func (e *Engine) nap(ctx context.Context, s *space, j *job) (ledger.Outcome, err
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if again == nil {
-		e.setLife(s, Awake)
+		e.setLife(s, dataplane.LifeAwake)
 	}
 	switch {
 	case err != nil:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -16,18 +17,16 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // in which life each is. What the engine has done since that reading began counts more than the reading.
 //
 // The agent calls it before it builds the dataplane's state, and Applied when that is in force.
-func (e *Engine) Observe(began time.Time, list []Target) map[netip.Addr]Life {
+func (e *Engine) Observe(began time.Time, list []Target) map[netip.Addr]dataplane.Life {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	lives := make(map[netip.Addr]Life, len(list))
+	lives := make(map[netip.Addr]dataplane.Life, len(list))
 	for _, t := range list {
 		s := e.spaces[t.Addr]
 		if s == nil {
-			s = &space{life: Awake, since: time.Now()}
+			s = &space{t: t, life: first(t), since: time.Now()} // the State that is applied next says so
 			s.hold.total = &e.total
 			e.spaces[t.Addr] = s
-			s.t = t
-			s.life = first(t)
 		}
 		if s.t.Name != t.Name && s.job != nil {
 			lives[t.Addr] = s.life // the address has a new owner; when the old one's job has ended it gets it
@@ -54,16 +53,16 @@ func (e *Engine) Observe(began time.Time, list []Target) map[netip.Addr]Life {
 }
 
 // first is the life of a webspace that nothing was known about.
-func first(t Target) Life {
+func first(t Target) dataplane.Life {
 	switch {
 	case t.Status == webspace.Frozen:
-		return Napping
+		return dataplane.LifeNapping
 	case t.Status == webspace.Errored:
-		return Unreachable
+		return dataplane.LifeUnreachable
 	case t.Status == webspace.Running, t.Ifindex != 0:
-		return Awake
+		return dataplane.LifeAwake
 	}
-	return Asleep
+	return dataplane.LifeAsleep
 }
 
 // observe takes over what LXD says, when nothing is under way and the reading is new enough. mu is held.
@@ -81,45 +80,36 @@ func (e *Engine) observe(s *space, began time.Time) {
 	l := s.life
 	switch s.t.Status {
 	case webspace.Stopped:
-		l = Asleep
+		l = dataplane.LifeAsleep
 	case webspace.Frozen:
-		l = Napping
+		l = dataplane.LifeNapping
 	case webspace.Running:
-		l = Awake
+		l = dataplane.LifeAwake
 	case webspace.Errored:
-		l = Unreachable
+		l = dataplane.LifeUnreachable
 	}
-	if l != s.life { // the State that is applied next says so
-		s.life, s.since = l, time.Now()
-	}
-	if l == Awake {
+	e.setLife(s, l)
+	if l == dataplane.LifeAwake {
 		s.failures, s.failed, s.retryAt = 0, nil, time.Time{}
 		for _, h := range s.hold.all() {
-			e.inject(h.frame)
+			e.inject(h)
 		}
 	}
 }
 
 // Applied tells that the dataplane knows the ports of these webspaces now.
-func (e *Engine) Applied(list []Target, lives map[netip.Addr]Life) {
+func (e *Engine) Applied(list []Target) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, t := range list {
 		s := e.spaces[t.Addr]
-		if s == nil || s.t.Name != t.Name {
+		if s == nil || s.t.Name != t.Name || t.Ifindex == 0 || s.port || t.Ifindex != s.t.Ifindex {
 			continue
 		}
-		if t.Ifindex != 0 && !s.port && t.Ifindex == s.t.Ifindex {
-			s.port = true
-			if s.job != nil {
-				s.job.fresh = true
-				s.job.tell()
-			}
-		}
-		if l, ok := lives[t.Addr]; ok && l != s.life { // it went on while the State was being applied
-			if err := e.plane.SetLife(t.Addr, s.life); err != nil {
-				e.log.Warn("the dataplane does not know how a webspace is", "webspace", t.Name, "err", err)
-			}
+		s.port = true
+		if s.job != nil {
+			s.job.fresh = true
+			s.job.tell()
 		}
 	}
 }
@@ -129,7 +119,7 @@ type State struct {
 	UID   int
 	Name  string
 	Addr  netip.Addr
-	Life  Life
+	Life  dataplane.Life
 	Since time.Time
 	Doing ledger.Kind // "": nothing
 	Held  int         // packets that wait

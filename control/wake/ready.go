@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -65,7 +66,7 @@ func (e *Engine) startupDelay(s *space, j *job) time.Duration {
 // giveUp lets the webspace itself answer what is still held, be it with a refusal.
 func (e *Engine) giveUp(ctx context.Context, s *space) (ledger.Outcome, error) {
 	e.mu.Lock()
-	e.setLife(s, Awake)
+	e.setLife(s, dataplane.LifeAwake)
 	rest := s.hold.all()
 	e.mu.Unlock()
 	if !e.shoot(ctx, rest) {
@@ -111,7 +112,7 @@ func (r *readiness) look(now time.Time) {
 		}
 		r.pid = c
 		if c.Netns != 0 {
-			if err := e.plane.Watch(s.t.Addr, c.Netns); err != nil {
+			if err := e.plane.WatchNetns(s.t.Addr, c.Netns, true); err != nil {
 				e.log.Debug("sockets of a webspace are not watched", "webspace", s.t.Name, "err", err)
 			}
 		}
@@ -134,19 +135,15 @@ func (r *readiness) look(now time.Time) {
 
 // needsSockets: something waits that a repeated SYN cannot find out. mu is held.
 func (r *readiness) needsSockets() bool {
-	if r.j.http && !r.j.open[Port{TCP, r.s.t.HTTPPort}] {
+	web := Port{dataplane.TCP, r.s.t.HTTPPort}
+	if r.j.http && !r.j.open[web] && !r.j.answered[web] {
 		return true
 	}
-	for _, p := range r.s.hold.ports() {
-		if p.Proto != TCP || r.s.life != Booting && !r.j.answered[p] {
-			return true
-		}
-	}
-	return false
+	return r.s.hold.rest > 0
 }
 
 // aim chooses what to send now. due: it is time to repeat.
-func (r *readiness) aim(due bool) (shots []held, done bool, err error) {
+func (r *readiness) aim(due bool) (shots []dataplane.Frame, done bool, err error) {
 	e, s, j := r.e, r.s, r.j
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -154,10 +151,10 @@ func (r *readiness) aim(due bool) (shots []held, done bool, err error) {
 		return nil, false, &webspace.Problem{What: s.t.Name + " stopped again at once", Cause: "its init ended",
 			Next: "see what it says: lxc console --show-log " + s.t.Name}
 	}
-	web := Port{TCP, s.t.HTTPPort}
+	web := Port{dataplane.TCP, s.t.HTTPPort}
 	done = j.started && (!j.http || j.open[web] || j.answered[web])
 	if !s.port {
-		return nil, done && len(s.hold.list) == 0, nil
+		return nil, done && len(s.hold.ports()) == 0, nil
 	}
 	if r.carrier.IsZero() {
 		r.carrier = time.Now()
@@ -166,23 +163,21 @@ func (r *readiness) aim(due bool) (shots []held, done bool, err error) {
 	due = due || j.fresh
 	j.fresh = false
 	for _, p := range s.hold.ports() {
-		same := func(h held) bool { return h.tuple.port() == p }
+		same := func(f dataplane.Frame) bool { return portOf(f) == p && !f.Unverified }
 		switch {
-		case j.answered[p], p.Proto == UDP && j.addressed && j.open[p], p.Proto != TCP && p.Proto != UDP && j.addressed:
+		case j.answered[p], p.Proto == dataplane.UDP && j.addressed && j.open[p], p.Proto != dataplane.TCP && p.Proto != dataplane.UDP && j.addressed:
 			shots = append(shots, s.hold.take(same)...)
-		case p.Proto == TCP && due && (s.life == Booting || j.open[p]):
-			if h, ok := s.hold.oldest(p); ok {
-				shots = append(shots, h)
-			} else {
-				s.hold.take(same) // segments without a SYN: their connections are over
+		case p.Proto == dataplane.TCP && due:
+			if f, ok := s.hold.oldest(p); ok {
+				shots = append(shots, f)
 			}
 		}
 	}
-	return shots, done && len(s.hold.list) == 0, nil
+	return shots, done && len(s.hold.ports()) == 0, nil
 }
 
 // shoot sends frames on, with pauses between them. It is false when ctx has ended.
-func (e *Engine) shoot(ctx context.Context, list []held) bool {
+func (e *Engine) shoot(ctx context.Context, list []dataplane.Frame) bool {
 	for n, h := range list {
 		if n > 0 {
 			select {
@@ -192,7 +187,7 @@ func (e *Engine) shoot(ctx context.Context, list []held) bool {
 			}
 		}
 		e.mu.Lock()
-		e.inject(h.frame)
+		e.inject(h)
 		e.mu.Unlock()
 	}
 	return true

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -30,7 +31,7 @@ func (e *Engine) Sleep(ctx context.Context, addr netip.Addr, c ledger.Cause, gra
 func (e *Engine) stop(ctx context.Context, s *space, grace time.Duration) (ledger.Outcome, error) {
 	e.mu.Lock()
 	before := s.life
-	e.setLife(s, Booting) // new packets are parked, and its refusals while it goes down are nobody's business
+	e.setLife(s, dataplane.LifeBooting) // new packets are parked, and its refusals while it goes down are nobody's business
 	e.mu.Unlock()
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, grace+e.c.Times.Stop)
@@ -43,7 +44,7 @@ func (e *Engine) stop(ctx context.Context, s *space, grace time.Duration) (ledge
 		return ledger.Failed, err
 	}
 	s.port = false
-	e.setLife(s, Asleep)
+	e.setLife(s, dataplane.LifeAsleep)
 	if grace == 0 || time.Since(began) > grace {
 		return ledger.Forced, nil
 	}
@@ -62,7 +63,7 @@ func (e *Engine) lay(ctx context.Context, addr netip.Addr, kind ledger.Kind, c l
 	case s.job != nil:
 		e.mu.Unlock()
 		return ErrBusy
-	case kind == ledger.Nap && s.life != Awake, s.life == Asleep:
+	case kind == ledger.Nap && s.life != dataplane.LifeAwake, s.life == dataplane.LifeAsleep:
 		e.mu.Unlock()
 		return nil // it rests already
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -18,30 +19,15 @@ type Target struct {
 
 	HTTPPort     uint16
 	StartupDelay time.Duration // how long it may take from its start to its first answer
-	Policy       Policy        // of what may wake it
-	// Forwards are the ports that have a policy of their own, by protocol and port of the webspace.
-	Forwards map[Port]Policy
+	Rule         webspace.WakeRule
+	// Forwards are the ports that have a rule of their own, by protocol and port of the webspace.
+	Forwards map[Port]webspace.WakeRule
+	// Watched: somebody goes on to need its sockets when it is awake (the idle policy).
+	Watched bool
 }
 
 // Port is a port of a webspace.
 type Port struct {
-	Proto Proto
+	Proto dataplane.Proto
 	Port  uint16
-}
-
-// Mode is which packets wake.
-type Mode string
-
-// The modes.
-const (
-	Any       Mode = "any"       // every packet that the dataplane parks
-	Verified  Mode = "verified"  // only one whose sender has proved that it is there
-	Allowlist Mode = "allowlist" // only from listed addresses, and from the LAN and the nodes
-	Never     Mode = "never"     // none
-)
-
-// Policy is who may wake.
-type Policy struct {
-	Mode  Mode // "": Any
-	Allow []netip.Prefix
 }
