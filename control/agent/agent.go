@@ -53,6 +53,7 @@ type Agent struct {
 	written []byte            // what the cache file holds
 	saved   time.Time         // when it was last looked at
 	unsaved bool              // it was too soon to look at it again
+	looked  time.Time         // when the reading began that known.local is of; zero: it is from the cache
 	adopted time.Time         // only used by the goroutine of follow
 }
 
@@ -243,6 +244,7 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 	a.mu.Lock()
 	if lxd == nil {
 		a.known.local, a.known.haveOurs = list, true
+		a.looked = began
 	}
 	k := a.known
 	a.status.heardLocal(lxd)
@@ -263,9 +265,15 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 		if a.leases != nil {
 			a.leases.SetReservations(want.Reservations) // first: the port's first packet is a DISCOVER
 		}
+		if a.c.Waker != nil {
+			enliven(&want.State, a.c.Waker.Observe(a.looked, want.Targets))
+		}
 		var applied dataplane.Changes
 		if applied, err = a.sink.Apply(ctx, want.State); err == nil {
 			out = &applied
+			if a.c.Waker != nil {
+				a.c.Waker.Applied(want.Targets)
+			}
 		}
 		if lxd == nil || a.unsaved { // what is still to be saved was heard before LXD went
 			if failed := a.save(k); failed != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/control/wake"
 	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -27,6 +28,7 @@ type Desired struct {
 	Reservations []dhcp.Reservation
 	Problems     []Problem
 	Names        map[netip.Addr]string // of peers, by VTEP
+	Targets      []wake.Target         // the webspaces of this node, for the engine that wakes them
 }
 
 // Build derives the desired state. It is a pure function of its arguments, and its result is in a fixed order. c must
@@ -189,6 +191,7 @@ func (b *builder) instance(i webspace.Instance) {
 	e := dataplane.Endpoint{IP: ip, MAC: mac, Owner: i.Name}
 	if i.Node == b.v.Self {
 		e.Ifindex = b.port(i, mac)
+		b.target(i, &e)
 	} else if e.VTEP = b.vteps[i.Node]; !e.VTEP.IsValid() {
 		b.problem(subject, &webspace.Problem{What: "it cannot be reached from here", Cause: "it is on node " + i.Node + ", which is not a peer",
 			Next: "see: lxc cluster list; lanyard status", Kind: webspace.ErrNotFound})
@@ -245,6 +248,7 @@ func (b *builder) forwards(i webspace.Instance, proto dataplane.Proto, ports web
 			b.out.State.Forwards = append(b.out.State.Forwards, dataplane.Forward{
 				External: netip.AddrPortFrom(e.external, external), Proto: proto,
 				Target: netip.AddrPortFrom(i.Record.Address, ports[external]), Entry: e.vtep, Owner: i.Name,
+				Wake: forwardWake(i.Record, proto, external),
 			})
 		}
 	}
@@ -292,6 +296,7 @@ func (b *builder) sort() {
 	slices.SortFunc(s.Forwards, func(x, y dataplane.Forward) int {
 		return cmp.Or(x.External.Compare(y.External), cmp.Compare(x.Proto, y.Proto))
 	})
+	slices.SortFunc(b.out.Targets, func(x, y wake.Target) int { return x.Addr.Compare(y.Addr) })
 	slices.SortFunc(b.out.Reservations, func(x, y dhcp.Reservation) int { return x.IP.Compare(y.IP) })
 	slices.SortStableFunc(b.out.Problems, func(x, y Problem) int { return cmp.Compare(x.Subject, y.Subject) })
 }

@@ -29,6 +29,9 @@ type Config struct {
 	Peers   []Peer // static ones
 	Cluster bool   // the members of the LXD cluster are peers too, and this node publishes itself to them
 
+	Waker Waker             // nil: nothing wakes
+	Wake  webspace.WakeRule // what may wake webspaces that say nothing about it
+
 	Deny  []netip.Prefix // nil: DefaultDeny
 	Allow []netip.Prefix
 

@@ -24,6 +24,9 @@ type Config struct {
 	Lease      time.Duration    // 0: DefaultLease; at least a minute
 	// MTU of the LAN, bytes, asked for each answer. nil or 0: option 26 is not sent.
 	MTU func() int
+	// Acked is told that an address was just given to its owner, who will have it up within a moment; nil: nobody asks.
+	// It must be quick.
+	Acked func(netip.Addr)
 }
 
 func (c *Config) check() error {
@@ -35,6 +38,9 @@ func (c *Config) check() error {
 	}
 	if c.MTU == nil {
 		c.MTU = func() int { return 0 }
+	}
+	if c.Acked == nil {
+		c.Acked = func(netip.Addr) {}
 	}
 	c.Prefix = c.Prefix.Masked()
 	switch {

@@ -142,6 +142,9 @@ func (s *Server) handle(socks *sockets, frame []byte) {
 			s.log.Debug("dhcp: cannot answer", "mac", a.entry.MAC.String(), "ifindex", a.ifindex, "err", err)
 		} else {
 			s.counts.sent(a.kind)
+			if a.kind == "ack" {
+				s.config.Acked(a.entry.IP)
+			}
 			s.log.Debug("dhcp: answered", "mac", a.entry.MAC.String(), "ip", a.entry.IP, "kind", a.kind)
 		}
 	}

@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/agent"
 	"github.com/lanyard-project/lanyard/control/dhcp"
 	"github.com/lanyard-project/lanyard/control/node/config"
+	"github.com/lanyard-project/lanyard/control/wake"
 	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -98,6 +100,25 @@ func connect(c config.Config) (*webspace.Store, error) {
 		*f.into = string(b)
 	}
 	return webspace.Connect(o)
+}
+
+// wakeConfig is the wake engine's.
+func wakeConfig(c config.Config) wake.Config {
+	starts := c.Wake.Starts
+	if starts == 0 {
+		starts = 2 * runtime.NumCPU()
+	}
+	return wake.Config{
+		LAN: wake.Nets{Prefix: c.LAN.Prefix, Infra: c.LAN.Infra}, Rule: wakeRule(c), Starts: starts,
+		PerSource: c.Wake.PerSource, PerWebspace: c.Wake.PerWebspace,
+		Times: wake.Times{Start: c.Wake.StartTimeout, Queue: c.Wake.QueueTimeout, MaxStartup: c.Wake.MaxStartupDelay},
+		Hold: wake.Bounds{SYNs: c.Wake.HoldSYNs, Datagrams: c.Wake.HoldDatagrams, Bytes: c.Wake.HoldBytes,
+			NodeFrames: c.Wake.NodeFrames, NodeBytes: c.Wake.NodeBytes},
+	}
+}
+
+func wakeRule(c config.Config) webspace.WakeRule {
+	return webspace.WakeRule{Policy: webspace.Policy(c.Wake.Policy), Allow: c.Wake.Allow}
 }
 
 // ownAddresses are the machine's IPv4 addresses outside of the LAN: no webspace may reach them through NAT.

@@ -30,11 +30,11 @@ func (e *Engine) wakeFor(s *space, c ledger.Cause, now time.Time) {
 // boot is the work of a wake: its turn, LXD's start, and what is held sent on as soon as it can be answered.
 func (e *Engine) boot(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
 	turn, cancel := context.WithTimeout(ctx, e.c.Times.Queue)
-	leave, err := e.starts.acquire(turn, s.t.UID)
+	leave, err := e.starts.acquire(turn, j.of.UID)
 	cancel()
 	if err != nil {
 		return e.bootFailed(s, ledger.Failed, &webspace.Problem{
-			What: "could not wake " + s.t.Name, Cause: fmt.Sprintf("%d others were waiting to be started for %v", e.starts.length(), e.c.Times.Queue),
+			What: "could not wake " + j.of.Name, Cause: fmt.Sprintf("%d others were waiting to be started for %v", e.starts.length(), e.c.Times.Queue),
 			Next: "look for what hangs: lxc operation list", Kind: webspace.ErrUnavailable, Err: err})
 	}
 	e.mu.Lock()
@@ -44,7 +44,7 @@ func (e *Engine) boot(ctx context.Context, s *space, j *job) (ledger.Outcome, er
 	started := make(chan error, 1)
 	e.jobs.Go(func() {
 		defer leave()
-		started <- e.start(ctx, s.t.Name)
+		started <- e.start(ctx, j.of.Name)
 	})
 	outcome, err := e.ready(ctx, s, j, started)
 	if err != nil {

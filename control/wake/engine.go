@@ -86,6 +86,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	e.mu.Lock()
 	e.run = ctx
+	for _, s := range e.spaces {
+		e.resume(s)
+	}
 	e.mu.Unlock()
 	g.Go(func() error { return e.park.Read(ctx, e.frame) })
 	g.Go(func() error { return e.plane.Events(ctx, e.event) })

@@ -20,8 +20,9 @@ func (e *Engine) EnsureStarted(ctx context.Context, uid int, c ledger.Cause) (ne
 			e.mu.Unlock()
 			return netip.Addr{}, notHere("of user " + itoa(uid))
 		case s.job == nil && s.life == dataplane.LifeAwake:
+			addr := s.t.Addr
 			e.mu.Unlock()
-			return s.t.Addr, nil
+			return addr, nil
 		}
 		resting := s.job != nil && (s.job.kind == ledger.Nap || s.job.kind == ledger.Sleep)
 		e.wakeFor(s, c, time.Now())
@@ -44,7 +45,7 @@ func (e *Engine) EnsureStarted(ctx context.Context, uid int, c ledger.Cause) (ne
 		case <-j.done:
 		}
 		if !resting {
-			return s.t.Addr, j.err
+			return j.of.Addr, j.err
 		}
 	}
 }

@@ -26,6 +26,7 @@ type LXD interface {
 // except Events.
 type Plane interface {
 	SetLife(ip netip.Addr, life dataplane.Life) error
+	Life(ip netip.Addr) dataplane.Life
 	Events(ctx context.Context, f func(dataplane.Event)) error
 	WatchNetns(ip netip.Addr, inum uint32, fresh bool) error
 	UnwatchNetns(ip netip.Addr) error

@@ -11,6 +11,7 @@ import (
 // job is a wake, thaw, nap or sleep that is under way. The engine's mutex guards it.
 type job struct {
 	kind  ledger.Kind
+	of    Target // as it was at the beginning: its name, uid and address stay what they are
 	cause ledger.Cause
 	began time.Time
 	split ledger.Split
@@ -52,7 +53,7 @@ func (j *job) mark(step *time.Duration) {
 
 // begin starts a job in a goroutine of its own. mu is held; nothing is under way. work returns without mu held.
 func (e *Engine) begin(s *space, kind ledger.Kind, c ledger.Cause, began time.Time, work func(context.Context, *space, *job) (ledger.Outcome, error)) *job {
-	j := &job{kind: kind, cause: c, began: began, news: make(chan struct{}, 1), done: make(chan struct{}),
+	j := &job{kind: kind, of: s.t, cause: c, began: began, news: make(chan struct{}, 1), done: make(chan struct{}),
 		open: make(map[Port]bool), answered: make(map[Port]bool)}
 	if e.run == nil || e.run.Err() != nil {
 		j.err = errNotRunning
@@ -89,6 +90,11 @@ func (e *Engine) finish(ctx context.Context, s *space, j *job, outcome ledger.Ou
 		e.log.Info("webspace", "webspace", s.t.Name, "what", string(j.kind), "via", string(j.cause.Via), "outcome", string(outcome), "took", r.Took)
 	}
 	e.ledger.Add(r)
+	if j.kind == ledger.Wake && !s.t.Watched || s.gone {
+		if err := e.plane.UnwatchNetns(j.of.Addr); err != nil {
+			e.log.Debug("sockets of a webspace are still watched", "webspace", j.of.Name, "err", err)
+		}
+	}
 	if s.gone {
 		s.hold.all()
 		delete(e.spaces, s.t.Addr)

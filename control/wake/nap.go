@@ -16,7 +16,7 @@ const unfreezeTries = 5
 
 // thaw is the work of a thaw: its processes go on at once, then LXD hears of it.
 func (e *Engine) thaw(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
-	direct := e.box.Thaw(s.t.Name)
+	direct := e.box.Thaw(j.of.Name)
 	e.mu.Lock()
 	j.mark(&j.split.Decided)
 	if direct == nil {
@@ -25,9 +25,9 @@ func (e *Engine) thaw(ctx context.Context, s *space, j *job) (ledger.Outcome, er
 	}
 	e.mu.Unlock()
 	if direct != nil {
-		e.log.Debug("could not thaw past LXD", "webspace", s.t.Name, "err", direct)
+		e.log.Debug("could not thaw past LXD", "webspace", j.of.Name, "err", direct)
 	}
-	err := e.unfreeze(ctx, s.t.Name)
+	err := e.unfreeze(ctx, j.of.Name)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	j.mark(&j.split.Started)
@@ -71,7 +71,7 @@ func (e *Engine) nap(ctx context.Context, s *space, j *job) (ledger.Outcome, err
 	e.mu.Unlock()
 	limit, cancel := context.WithTimeout(ctx, e.c.Times.Start)
 	defer cancel()
-	err := e.lxd.Freeze(limit, s.t.Name)
+	err := e.lxd.Freeze(limit, j.of.Name)
 	e.mu.Lock()
 	kicked := j.kicked
 	if err == nil && kicked == nil {
@@ -79,10 +79,10 @@ func (e *Engine) nap(ctx context.Context, s *space, j *job) (ledger.Outcome, err
 		return ledger.Done, nil
 	}
 	e.mu.Unlock()
-	if direct := e.box.Thaw(s.t.Name); direct != nil && err == nil {
-		e.log.Debug("could not thaw past LXD", "webspace", s.t.Name, "err", direct)
+	if direct := e.box.Thaw(j.of.Name); direct != nil && err == nil {
+		e.log.Debug("could not thaw past LXD", "webspace", j.of.Name, "err", direct)
 	}
-	again := e.unfreeze(ctx, s.t.Name)
+	again := e.unfreeze(ctx, j.of.Name)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if again == nil {

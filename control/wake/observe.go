@@ -24,7 +24,7 @@ func (e *Engine) Observe(began time.Time, list []Target) map[netip.Addr]dataplan
 	for _, t := range list {
 		s := e.spaces[t.Addr]
 		if s == nil {
-			s = &space{t: t, life: first(t), since: time.Now()} // the State that is applied next says so
+			s = &space{t: t, life: e.first(t), since: time.Now()} // the State that is applied next says so
 			s.hold.total = &e.total
 			e.spaces[t.Addr] = s
 		}
@@ -36,6 +36,7 @@ func (e *Engine) Observe(began time.Time, list []Target) map[netip.Addr]dataplan
 		if t.Ifindex == 0 {
 			s.port = false
 		}
+		e.resume(s)
 		e.observe(s, began)
 		lives[t.Addr] = s.life
 	}
@@ -52,17 +53,27 @@ func (e *Engine) Observe(began time.Time, list []Target) map[netip.Addr]dataplan
 	return lives
 }
 
-// first is the life of a webspace that nothing was known about.
-func first(t Target) dataplane.Life {
+// first is the life of a webspace that nothing was known about. One that an earlier daemon was just waking is still
+// booting: its clients are about to repeat themselves.
+func (e *Engine) first(t Target) dataplane.Life {
 	switch {
 	case t.Status == webspace.Frozen:
 		return dataplane.LifeNapping
 	case t.Status == webspace.Errored:
 		return dataplane.LifeUnreachable
-	case t.Status == webspace.Running, t.Ifindex != 0:
-		return dataplane.LifeAwake
+	case t.Status == webspace.Stopped && t.Ifindex == 0:
+		return dataplane.LifeAsleep
+	case e.plane.Life(t.Addr) == dataplane.LifeBooting:
+		return dataplane.LifeBooting
 	}
-	return dataplane.LifeAsleep
+	return dataplane.LifeAwake
+}
+
+// resume goes on with a boot that nobody attends to. mu is held.
+func (e *Engine) resume(s *space) {
+	if s.life == dataplane.LifeBooting && s.job == nil && !s.gone && e.run != nil {
+		e.begin(s, ledger.Wake, ledger.Cause{Via: ledger.Node, Detail: "lanyardd was restarted while it booted"}, time.Now(), e.boot)
+	}
 }
 
 // observe takes over what LXD says, when nothing is under way and the reading is new enough. mu is held.

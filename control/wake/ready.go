@@ -106,21 +106,21 @@ func (r *readiness) look(now time.Time) {
 		return
 	}
 	if r.pid.Pid == 0 {
-		c, err := e.box.Find(s.t.Name)
+		c, err := e.box.Find(j.of.Name)
 		if err != nil || c.Pid == 0 {
 			return
 		}
 		r.pid = c
 		if c.Netns != 0 {
-			if err := e.plane.WatchNetns(s.t.Addr, c.Netns, true); err != nil {
-				e.log.Debug("sockets of a webspace are not watched", "webspace", s.t.Name, "err", err)
+			if err := e.plane.WatchNetns(j.of.Addr, c.Netns, true); err != nil {
+				e.log.Debug("sockets of a webspace are not watched", "webspace", j.of.Name, "err", err)
 			}
 		}
 	}
 	if !needs || now.Sub(r.looked) < r.rest {
 		return
 	}
-	sockets, err := e.box.Sockets(r.pid, s.t.Addr)
+	sockets, err := e.box.Sockets(r.pid, j.of.Addr)
 	r.looked, r.rest = now, min(max(r.rest*3/2, e.c.Times.RepeatFirst), e.c.Times.RepeatMost/2)
 	if err != nil {
 		return

@@ -24,11 +24,11 @@ var (
 // wakes it when it has stopped.
 func (e *Engine) Sleep(ctx context.Context, addr netip.Addr, c ledger.Cause, grace time.Duration) error {
 	return e.lay(ctx, addr, ledger.Sleep, c, func(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
-		return e.stop(ctx, s, grace)
+		return e.stop(ctx, s, j, grace)
 	})
 }
 
-func (e *Engine) stop(ctx context.Context, s *space, grace time.Duration) (ledger.Outcome, error) {
+func (e *Engine) stop(ctx context.Context, s *space, j *job, grace time.Duration) (ledger.Outcome, error) {
 	e.mu.Lock()
 	before := s.life
 	e.setLife(s, dataplane.LifeBooting) // new packets are parked, and its refusals while it goes down are nobody's business
@@ -36,7 +36,7 @@ func (e *Engine) stop(ctx context.Context, s *space, grace time.Duration) (ledge
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, grace+e.c.Times.Stop)
 	defer cancel()
-	err := e.lxd.Stop(limit, s.t.Name, grace)
+	err := e.lxd.Stop(limit, j.of.Name, grace)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err != nil {

@@ -16,6 +16,7 @@ type Config struct {
 	Egress   Egress   `koanf:"egress" doc:"What webspaces may reach through NAT."`
 	LXD      LXD      `koanf:"lxd" doc:"Where the webspaces are kept."`
 	DHCP     DHCP     `koanf:"dhcp" doc:"What webspaces are told by DHCP, beside their address."`
+	Wake     Wake     `koanf:"wake" doc:"Which packets boot a webspace that is asleep, and what that may cost."`
 	Limits   Limits   `koanf:"limits" doc:"Sizes of tables. Memory is allocated up front, see maps.md. A change takes effect with the next start."`
 	Timeouts Timeouts `koanf:"timeouts" doc:"After how long an idle outbound flow is forgotten."`
 	Metrics  Metrics  `koanf:"metrics" doc:"The HTTP server for /metrics, /healthz and /readyz."`
@@ -172,6 +173,7 @@ func Default() Config {
 		LXD: LXD{Address: "/var/lib/lxd/unix.socket", Project: "default", Prefix: "ws-",
 			Resync: 10 * time.Second, Timeout: 30 * time.Second},
 		DHCP:   DHCP{Lease: 2 * time.Hour},
+		Wake:   defaultWake(),
 		Limits: Limits{Flows: 65536, Forwards: 16384, Endpoints: 16384, Peers: 1024, Tracks: 65536, Frags: 8192},
 		Timeouts: Timeouts{TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPClosed: 10 * time.Second,
 			UDP: 2 * time.Minute, UDPUnanswered: 30 * time.Second, ICMP: time.Minute},
