@@ -24,13 +24,19 @@ type CreateOptions struct {
 	MTU    int               // of its NIC, bytes; 0: LXD's default
 	Start  bool              // start it as well
 	Config map[string]string // further instance configuration, e.g. limits.memory
+
+	// Setup does what else belongs to the creation, after the instance is made and before it is started. Its error undoes
+	// everything.
+	Setup func(context.Context, Instance) error
+	// Progress is told what LXD says of its work on the image, e.g. "rootfs: 42% (10MB/s)".
+	Progress func(string)
 }
 
 // nonceKey marks who created an instance, so that a failed creation removes only its own.
 const nonceKey = Key + ".creation"
 
 // cleanup after a failure has its own time, because the caller's may be over.
-const cleanupTime = 30 * time.Second
+const cleanupTime = time.Minute
 
 var fingerprint = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
@@ -53,16 +59,21 @@ func (s *Store) Create(ctx context.Context, o CreateOptions) (Instance, error) {
 	rand.Read(nonce) // never fails: crypto/rand, Go 1.24
 	mark := hex.EncodeToString(nonce)
 
-	op, err := s.create(ctx, name, mark, o)
+	op, sent, err := s.create(ctx, name, mark, o)
+	var i Instance
+	if err == nil && o.Setup != nil {
+		if i, err = s.Get(ctx, name); err == nil {
+			err = o.Setup(ctx, i)
+		}
+	}
 	if err == nil && o.Start {
 		err = s.Start(ctx, name)
 	}
-	var i Instance
 	if err == nil {
 		i, err = s.Get(ctx, name)
 	}
-	if err == nil {
-		return i, nil
+	if err == nil || !sent {
+		return i, err
 	}
 	if leftover := s.undo(context.WithoutCancel(ctx), name, mark, op); leftover != nil {
 		err = &Problem{What: err.Error(), Cause: "and what was begun could not be removed: " + leftover.Error(), Next: "lxc delete --force " + name, Err: err}
@@ -71,17 +82,21 @@ func (s *Store) Create(ctx context.Context, o CreateOptions) (Instance, error) {
 }
 
 // create allocates and creates. Two creations here never choose the same address: it is reserved until LXD has it. One
-// on another node could; that is seen afterwards, and the younger moves. op is the operation that LXD works on, if it got so far.
-func (s *Store) create(ctx context.Context, name, mark string, o CreateOptions) (op string, err error) {
+// on another node could; that is seen afterwards, and the younger moves. op is the operation that LXD works on, if it got
+// so far; sent says that LXD may have begun something.
+func (s *Store) create(ctx context.Context, name, mark string, o CreateOptions) (op string, sent bool, err error) {
 	r, release, err := s.reserve(ctx, name, o)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer release()
-	if op, err = s.post(ctx, name, mark, r, o); err != nil {
-		return op, err
+	if err := ctx.Err(); err != nil {
+		return "", false, s.failed("create webspace "+name, err)
 	}
-	return op, s.verify(ctx, name, o.MTU)
+	if op, err = s.post(ctx, name, mark, r, o); err != nil {
+		return op, true, err
+	}
+	return op, true, s.verify(ctx, name, o.MTU)
 }
 
 // reserve chooses the address of a new webspace, and keeps others here from choosing it until release.
@@ -161,7 +176,17 @@ func (s *Store) post(ctx context.Context, name, mark string, r Record, o CreateO
 	if o.Node != "" {
 		target.Set("target", o.Node)
 	}
-	op, err = s.operate(ctx, "create webspace "+name, "POST", "/1.0/instances", target, req, "")
+	var show func(map[string]any)
+	if o.Progress != nil {
+		show = func(metadata map[string]any) {
+			for _, key := range []string{"download_progress", "create_instance_from_image_unpack_progress"} {
+				if text, ok := metadata[key].(string); ok {
+					o.Progress(text)
+				}
+			}
+		}
+	}
+	op, err = s.operateShown(ctx, "create webspace "+name, "POST", "/1.0/instances", target, req, "", show)
 	if errors.Is(err, ErrConflict) {
 		err = &Problem{What: "could not create webspace " + name, Cause: "somebody else is creating it", Next: "see: lxc info " + name, Kind: ErrExists, Err: err}
 	}
@@ -215,36 +240,44 @@ func (s *Store) assign(ctx context.Context, name string, used map[netip.Addr]boo
 }
 
 // undo removes what a failed creation left, and only that: the instance must carry our mark. LXD may still be at work
-// on it, so that work is awaited first.
+// on it, or be away for a while.
 func (s *Store) undo(ctx context.Context, name, mark, op string) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
-	if op != "" {
-		if err := s.await(ctx, "create webspace "+name, &api.Operation{ID: op, StatusCode: api.Running}); errors.Is(err, ErrUnavailable) {
-			return err
-		}
-	}
 	for {
-		var raw api.Instance
-		_, err := s.get(ctx, "look for "+name, "/1.0/instances/"+name, nil, &raw)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			return nil
-		case err != nil:
-			return err
-		case raw.Config[nonceKey] != mark:
-			return nil // somebody else's
-		}
-		if err = s.Delete(ctx, name); err == nil || errors.Is(err, ErrNotFound) {
+		err := s.removeMarked(ctx, name, mark, op)
+		if err == nil {
 			return nil
 		}
-		// LXD may still be busy with what we no longer wait for; it refuses until that is over.
-		select {
+		select { // LXD refuses while it is busy with what we no longer wait for
 		case <-time.After(250 * time.Millisecond):
 		case <-ctx.Done():
 			return err
 		}
 	}
+}
+
+func (s *Store) removeMarked(ctx context.Context, name, mark, op string) error {
+	if op != "" { // LXD creates on when nobody waits for it any more
+		err := s.await(ctx, "create webspace "+name, &api.Operation{ID: op, StatusCode: api.Running})
+		if errors.Is(err, ErrUnavailable) && !errors.Is(err, errForgotten) {
+			return err
+		}
+	}
+	var raw api.Instance
+	_, err := s.get(ctx, "look for "+name, "/1.0/instances/"+name, nil, &raw)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case raw.Config[nonceKey] != mark:
+		return nil // somebody else's
+	}
+	if err = s.Delete(ctx, name); errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // Adopt completes records that came without an address, as those of the seed system do: each gets one, and the NIC

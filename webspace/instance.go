@@ -28,6 +28,7 @@ type Instance struct {
 	Node          string // the cluster member that it is on; "" when LXD is not clustered
 	Status        Status
 	Created       time.Time
+	Started       time.Time        // last; zero: never
 	HostInterface string           // host side of its eth0; "" unless running
 	NICType       string           // of eth0, e.g. "p2p"; "" without an eth0
 	MAC           net.HardwareAddr // of eth0, as it is or will be; nil when unknown
@@ -35,9 +36,16 @@ type Instance struct {
 	Imported      bool  // the record is the seed's, and not yet written as ours
 	RecordErr     error // why Record is not to be used (a *Problem); nil when it is
 
+	OOMSkip bool // never put to sleep because the node's memory runs short: its record, or the key `user.oomSkip`
+
+	building string // until when its creation may go on, and who is at it; "" when it is complete
+
 	// Purpose of an instance that is no member's, e.g. "connectivity-test": the key `user.lanyard.purpose`.
 	Purpose string
 }
+
+// OOMSkipKey of an instance's configuration is the seed system's way to spare one when memory runs short.
+const OOMSkipKey = "user.oomSkip"
 
 // PurposeKey of an instance's configuration says what a temporary one is for.
 const PurposeKey = Key + ".purpose"

@@ -104,7 +104,10 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 		}
 		return i, true
 	}
-	i.Purpose = raw.Config[PurposeKey]
+	if raw.LastUsedAt.Unix() > 0 { // LXD's "never" is the epoch
+		i.Started = raw.LastUsedAt
+	}
+	i.Purpose, i.building = raw.Config[PurposeKey], raw.Config[buildingKey]
 	i.Record, i.Imported, i.RecordErr = Decode(raw.Config)
 	if i.RecordErr == nil && i.Record.User != uid {
 		i.RecordErr = wrongUser(i.Name, uid, i.Record)
@@ -113,6 +116,7 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 	if errors.As(i.RecordErr, &p) && p.What == "the record cannot be used" {
 		p.What, p.Next = "the record of "+i.Name+" cannot be used", strings.ReplaceAll(p.Next, "<instance>", i.Name)
 	}
+	i.OOMSkip = i.Record.Config.Idle.OOMSkip || truthy(raw.Config[OOMSkipKey]) || truthy(raw.ExpandedConfig[OOMSkipKey])
 	eth0 := raw.ExpandedDevices["eth0"]
 	if eth0["type"] == "nic" {
 		i.NICType = eth0["nictype"]
@@ -123,6 +127,15 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 		}
 	}
 	return i, true
+}
+
+// truthy reads a yes as LXD does.
+func truthy(v string) bool {
+	switch strings.ToLower(v) {
+	case "true", "1", "yes", "on":
+		return true
+	}
+	return false
 }
 
 func parseMAC(text string) net.HardwareAddr {

@@ -95,7 +95,10 @@ func (s *Store) Publish(ctx context.Context, member string, n Node) error {
 	if _, err := decodeNode(member, string(b)); err != nil {
 		return err
 	}
-	unlock := s.edits.lock("member " + member)
+	unlock, err := s.members.lock(ctx, "member "+member)
+	if err != nil {
+		return err
+	}
 	defer unlock()
 	path := "/1.0/cluster/members/" + url.PathEscape(member)
 	for try := 0; ; try++ {

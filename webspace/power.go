@@ -13,11 +13,25 @@ func (s *Store) Start(ctx context.Context, name string) error {
 	return s.setState(ctx, "start", name, api.InstanceStatePut{Action: "start", Timeout: -1})
 }
 
+// Freeze halts all processes of a webspace where they are; its status is then Frozen.
+func (s *Store) Freeze(ctx context.Context, name string) error {
+	return s.setState(ctx, "freeze", name, api.InstanceStatePut{Action: "freeze", Timeout: -1})
+}
+
+// Unfreeze lets them go on.
+func (s *Store) Unfreeze(ctx context.Context, name string) error {
+	return s.setState(ctx, "unfreeze", name, api.InstanceStatePut{Action: "unfreeze", Timeout: -1})
+}
+
+// ask asks a webspace to shut down, and waits for it at most for grace (at least 1 s).
+func (s *Store) ask(ctx context.Context, name string, grace time.Duration) error {
+	return s.setState(ctx, "stop", name, api.InstanceStatePut{Action: "stop", Timeout: max(1, int(grace/time.Second))})
+}
+
 // Stop asks a webspace to shut down, and after grace (at least 1 s) stops it without asking. grace 0 does not ask.
 func (s *Store) Stop(ctx context.Context, name string, grace time.Duration) error {
 	if grace > 0 {
-		put := api.InstanceStatePut{Action: "stop", Timeout: max(1, int(grace/time.Second))}
-		err := s.setState(ctx, "stop", name, put)
+		err := s.ask(ctx, name, grace)
 		if err == nil || ctx.Err() != nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) {
 			return err
 		}

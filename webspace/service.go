@@ -4,9 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -30,7 +28,8 @@ type Service struct {
 	work     keyed    // one change of power, creation or deletion of a webspace at a time
 	index    index    // who has which external port and domain
 	sessions sessions // open consoles
-	starts   flights  // one start at a time, however many ask for it
+	starts   flights  // one start of a webspace at a time, however many ask for it
+	ready    flights  // the same, until it can be used
 	view     view     // what Run last saw, and who wants to hear of changes
 }
 
@@ -86,67 +85,10 @@ type HoldFunc func(uid int) (release func())
 // Store beneath the Service.
 func (s *Service) Store() *Store { return s.store }
 
-// Run keeps the view for Cached and Watch up to date, and removes what creations of a killed process left, until ctx
-// ends. Everything but Cached and Watch works without it.
-func (s *Service) Run(ctx context.Context) error { panic("skeleton") }
-
-// CreateSpec is what a member wants.
-type CreateSpec struct {
-	UID      int
-	Image    string   // alias, or fingerprint of 64 hexadecimal digits
-	Password string   // of root; "": none. One newline at its end is removed
-	SSH      bool     // install an SSH server where the image has none, and forward a random port to it
-	SSHKeys  []string // of root, in the form of authorized_keys; needed with SSH (else ErrNoSSHKey)
-	Node     string   // cluster member; "": LXD chooses
-}
-
-// Progress of a creation.
-type Progress struct {
-	Stage   string // image, create, start, network, ssh, password, stop, done
-	Text    string // one line for people
-	Percent int    // of this stage, or -1
-}
-
-// Create makes a webspace. It is atomic: after an error nothing is left, and a retry starts afresh. progress may be nil;
-// it is called from one goroutine at a time, and never after Create has returned.
-func (s *Service) Create(ctx context.Context, spec CreateSpec, progress func(Progress)) (Instance, error) {
-	panic("skeleton")
-}
-
-// Get reads one webspace from LXD.
-func (s *Service) Get(ctx context.Context, uid int) (Instance, error) { panic("skeleton") }
-
-// List reads all webspaces of the cluster from LXD, by uid.
-func (s *Service) List(ctx context.Context) ([]Instance, error) { panic("skeleton") }
-
-// Delete removes a webspace with its data, ports and domains, running or not, wedged or not.
-func (s *Service) Delete(ctx context.Context, uid int) error { panic("skeleton") }
-
-// Boot starts a webspace; ErrRunning when it runs. One that naps is thawed.
-func (s *Service) Boot(ctx context.Context, uid int) error { panic("skeleton") }
-
-// Reboot shuts a webspace down as Shutdown does and starts it; ErrNotRunning when it does not run.
-func (s *Service) Reboot(ctx context.Context, uid int) error { panic("skeleton") }
-
-// Shutdown asks a webspace to end, and stops it when it does not within StopGrace; ErrNotRunning when it does not run.
-func (s *Service) Shutdown(ctx context.Context, uid int) error { panic("skeleton") }
-
-// EnsureStarted starts or thaws a webspace unless it runs, waits until its HTTP port answers or its startup delay is
-// over, and returns its address. Many at once cause one start, and all wait for the same.
-func (s *Service) EnsureStarted(ctx context.Context, uid int) (netip.Addr, error) { panic("skeleton") }
-
-// Sync looks at a webspace again, and tells those who watch.
-func (s *Service) Sync(ctx context.Context, uid int) error { panic("skeleton") }
-
 // DefaultDomain of a member.
 func (s *Service) DefaultDomain(username string) string {
 	return strings.ToLower(username) + "." + s.o.Domain
 }
-
-type view struct{ mu sync.Mutex }
-type flights struct{ mu sync.Mutex }
-type sessions struct{ mu sync.Mutex }
-type index struct{ mu sync.Mutex }
 
 // DialFunc is net.Dialer.DialContext.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)

@@ -1,6 +1,7 @@
 package webspace
 
 import (
+	"bytes"
 	"context"
 	"io"
 )
@@ -17,7 +18,7 @@ type ExecSpec struct {
 }
 
 // Streams connect a session with its caller. What is not read from LXD is not buffered here: a Write that blocks stops
-// the command at its next output.
+// the command at its next output. A Write that blocks must end, with an error, when the ctx of the session does.
 type Streams struct {
 	Stdin          io.ReadCloser // nil: nothing. Closed at the end of the session; Read must then return
 	Stdout, Stderr io.Writer     // nil: discarded. An error of Write ends the session
@@ -33,16 +34,40 @@ type Control struct {
 // Exec runs a command in a webspace, started or thawed when need be, until it ends, and returns its exit code (128 and
 // more: killed by a signal). A command that fails is no error. When ctx ends, the command is killed.
 func (s *Service) Exec(ctx context.Context, uid int, spec ExecSpec, streams Streams) (code int, err error) {
-	panic("skeleton")
+	defer s.o.Hold(uid)()
+	i, err := s.awake(ctx, uid)
+	if err != nil {
+		closeInput(streams.Stdin)
+		return 0, err
+	}
+	return s.store.Session(ctx, i.Name, spec, streams)
 }
 
 // Output is Exec without terminal, with stdin given and the output returned: at most MaxOutput bytes of each stream.
 func (s *Service) Output(ctx context.Context, uid int, command []string, stdin []byte) (ExecResult, error) {
-	panic("skeleton")
+	var stdout, stderr limited
+	streams := Streams{Stdout: &stdout, Stderr: &stderr}
+	if len(stdin) > 0 {
+		streams.Stdin = io.NopCloser(bytes.NewReader(stdin))
+	}
+	code, err := s.Exec(ctx, uid, ExecSpec{Command: command}, streams)
+	if err != nil {
+		return ExecResult{}, err
+	}
+	return ExecResult{Code: code, Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}, nil
 }
 
 // Console attaches to the console of a webspace, started or thawed when need be, until ctx ends, the webspace stops, or
 // Stdin ends. There is one at a time: ErrNoConsole when somebody else has it.
 func (s *Service) Console(ctx context.Context, uid, width, height int, streams Streams) error {
-	panic("skeleton")
+	defer s.o.Hold(uid)()
+	i, err := s.awake(ctx, uid)
+	if err != nil {
+		closeInput(streams.Stdin)
+		return err
+	}
+	ctx, detach := context.WithCancel(ctx)
+	defer detach()
+	defer s.sessions.add(uid, detach)()
+	return s.store.Console(ctx, i.Name, width, height, streams)
 }

@@ -2,7 +2,14 @@ package webspace
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/url"
 	"time"
+
+	incus "github.com/lxc/incus/client"
+	"github.com/lxc/incus/shared/api"
 )
 
 // State is what a webspace is doing and using.
@@ -12,7 +19,7 @@ type State struct {
 	Uptime     time.Duration
 	CPU        time.Duration    // used so far
 	Memory     int64            // bytes
-	Disks      map[string]int64 // bytes by device; those of unknown usage are left out
+	Disks      map[string]int64 // bytes by device; those of unknown usage are left out, but root is always there
 	Processes  int64
 	Interfaces map[string]Interface // without lo; empty unless running
 }
@@ -50,20 +57,176 @@ type Sample struct {
 	Received, Sent int64 // bytes, seen from the webspace
 }
 
+// global says whether some interface has an IPv4 address that others can reach.
+func (s State) global() bool {
+	for _, n := range s.Interfaces {
+		for _, a := range n.Addresses {
+			if a.Family == "inet" && a.Scope == "global" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// State asks LXD what an instance is doing; Uptime is not filled in.
+func (s *Store) State(ctx context.Context, name string) (State, error) {
+	path, err := s.path(name)
+	if err != nil {
+		return State{}, err
+	}
+	var raw api.InstanceState
+	if _, err := s.get(ctx, "read the state of webspace "+name, path+"/state", nil, &raw); err != nil {
+		return State{}, err
+	}
+	return state(&raw), nil
+}
+
+func state(raw *api.InstanceState) State {
+	st := State{
+		Status: Status(raw.Status), CPU: time.Duration(max(0, raw.CPU.Usage)), Memory: max(0, raw.Memory.Usage), Processes: max(0, raw.Processes),
+		Disks: map[string]int64{"root": 0}, Interfaces: make(map[string]Interface),
+	}
+	st.Running = Instance{Status: st.Status}.Active()
+	for name, d := range raw.Disk {
+		if d.Usage >= 0 {
+			st.Disks[name] = d.Usage
+		}
+	}
+	for name, n := range raw.Network {
+		if name == "lo" {
+			continue
+		}
+		in := Interface{
+			MAC: n.Hwaddr, MTU: n.Mtu, State: n.State, Addresses: []InterfaceAddress{},
+			Counters: Counters{n.Counters.BytesReceived, n.Counters.BytesSent, n.Counters.PacketsReceived, n.Counters.PacketsSent},
+		}
+		for _, a := range n.Addresses {
+			in.Addresses = append(in.Addresses, InterfaceAddress{a.Family, a.Address, a.Netmask, a.Scope})
+		}
+		st.Interfaces[name] = in
+	}
+	return st
+}
+
+func (s State) sample(uid int, at time.Time) Sample {
+	x := Sample{Time: at, UID: uid, Status: s.Status, CPU: s.CPU, Memory: s.Memory, Processes: s.Processes}
+	for _, n := range s.Interfaces {
+		x.Received += n.Counters.BytesReceived
+		x.Sent += n.Counters.BytesSent
+	}
+	return x
+}
+
 // State asks LXD what a webspace is doing. It does not disturb one that is napping.
-func (s *Service) State(ctx context.Context, uid int) (State, error) { panic("skeleton") }
+func (s *Service) State(ctx context.Context, uid int) (State, error) {
+	i, err := s.Get(ctx, uid)
+	if err != nil {
+		return State{}, err
+	}
+	st, err := s.store.State(ctx, i.Name)
+	if errors.Is(err, ErrNotFound) {
+		return State{}, s.notFound(uid, err)
+	}
+	st.Uptime = uptime(i, time.Now())
+	if !st.Running {
+		st.Uptime = 0
+	}
+	return st, err
+}
 
 // Sample of one webspace.
-func (s *Service) Sample(ctx context.Context, uid int) (Sample, error) { panic("skeleton") }
+func (s *Service) Sample(ctx context.Context, uid int) (Sample, error) {
+	st, err := s.store.State(ctx, s.store.Name(uid))
+	if errors.Is(err, ErrNotFound) {
+		return Sample{}, s.notFound(uid, err)
+	}
+	if err != nil {
+		return Sample{}, err
+	}
+	return st.sample(uid, time.Now()), nil
+}
 
 // Samples of all webspaces of the cluster in one request, which costs LXD some 6 ms per running one.
-func (s *Service) Samples(ctx context.Context) ([]Sample, error) { panic("skeleton") }
-
-// ConsoleLog is what the console showed last: at most MaxLog bytes, the newest.
-func (s *Service) ConsoleLog(ctx context.Context, uid int) ([]byte, error) { panic("skeleton") }
+func (s *Service) Samples(ctx context.Context) ([]Sample, error) {
+	const what = "read the state of the webspaces"
+	resp, _, err := s.store.request(ctx, userAgent, what, "GET", "/1.0/instances", url.Values{"recursion": {"2"}}, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	var all []api.InstanceFull
+	if err := json.Unmarshal(resp.Metadata, &all); err != nil {
+		return nil, &Problem{What: "could not " + what, Cause: "LXD's answer cannot be read: " + err.Error(), Next: "compare versions: lxd --version", Err: err}
+	}
+	now := time.Now()
+	var out []Sample
+	for n := range all {
+		if i, ok := s.store.instance(&all[n].Instance); ok && all[n].State != nil {
+			out = append(out, state(all[n].State).sample(i.UID, now))
+		}
+	}
+	return out, nil
+}
 
 // MaxLog is the most that ConsoleLog returns, bytes.
 const MaxLog = 1 << 20
 
+// ConsoleLog is what the console showed last: at most MaxLog bytes, the newest.
+func (s *Service) ConsoleLog(ctx context.Context, uid int) ([]byte, error) {
+	i, err := s.Get(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	return s.store.consoleLog(ctx, i.Name)
+}
+
 // ClearConsoleLog empties it.
-func (s *Service) ClearConsoleLog(ctx context.Context, uid int) error { panic("skeleton") }
+func (s *Service) ClearConsoleLog(ctx context.Context, uid int) error {
+	i, err := s.Get(ctx, uid)
+	if err != nil {
+		return err
+	}
+	path, err := s.store.path(i.Name)
+	if err != nil {
+		return err
+	}
+	_, _, err = s.store.request(ctx, userAgent, "clear the console log of webspace "+i.Name, "DELETE", path+"/console", nil, nil, "")
+	if errors.Is(err, ErrNotFound) {
+		return nil // there is none
+	}
+	return err
+}
+
+func (s *Store) consoleLog(ctx context.Context, name string) ([]byte, error) {
+	what := "read the console log of webspace " + name
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	c, err := s.client(ctx, userAgent)
+	if err != nil {
+		return nil, s.failed(what, err)
+	}
+	body, err := c.UseProject(s.o.Project).GetInstanceConsoleLog(name, &incus.InstanceConsoleLogArgs{})
+	if err != nil {
+		if p := s.failed(what, err); !errors.Is(p, ErrNotFound) {
+			return nil, p
+		}
+		return nil, nil // never started: there is none
+	}
+	stop := context.AfterFunc(ctx, func() { _ = body.Close() })
+	defer stop()
+	defer body.Close()
+	var last []byte
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := body.Read(buf)
+		if last = append(last, buf[:n]...); len(last) > 2*MaxLog {
+			last = append(last[:0], last[len(last)-MaxLog:]...)
+		}
+		if err == io.EOF {
+			return last[max(0, len(last)-MaxLog):], nil
+		}
+		if err != nil {
+			return nil, s.failed(what, errors.Join(err, ctx.Err()))
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,7 +47,8 @@ type Store struct {
 
 	allocate sync.Mutex          // held while addresses are chosen
 	reserved map[netip.Addr]bool // chosen by creations that LXD does not know of yet
-	edits    keyed               // one edit of an instance at a time, here; LXD's ETag guards against others
+	edits    edits               // one writer of an instance at a time, here; LXD's ETag guards against others
+	members  keyed               // the same for cluster members
 }
 
 // Connect makes a Store. It only checks the options; LXD need not be there yet.
@@ -139,7 +141,11 @@ const userAgent = "lanyard"
 
 // request sends one request and waits for its answer, at most for the time limit.
 func (s *Store) request(ctx context.Context, agent, what, method, path string, query url.Values, body any, etag string) (*api.Response, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	return s.requestWithin(ctx, s.o.Timeout, agent, what, method, path, query, body, etag)
+}
+
+func (s *Store) requestWithin(ctx context.Context, limit time.Duration, agent, what, method, path string, query url.Values, body any, etag string) (*api.Response, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c, err := s.client(ctx, agent)
 	if err != nil {
@@ -171,6 +177,13 @@ func (s *Store) get(ctx context.Context, what, path string, query url.Values, in
 // operate sends a request that LXD works on in the background, and waits for the end of that work or of ctx. The end
 // of ctx does not end LXD's work: id says which operation it was ("" when none was begun).
 func (s *Store) operate(ctx context.Context, what, method, path string, query url.Values, body any, etag string) (id string, err error) {
+	return s.operateShown(ctx, what, method, path, query, body, etag, nil)
+}
+
+func (s *Store) operateShown(ctx context.Context, what, method, path string, query url.Values, body any, etag string, show func(map[string]any)) (id string, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", s.failed(what, err)
+	}
 	// Once sent it is LXD's: giving up before its answer would leave us not knowing what it has begun.
 	resp, _, err := s.request(context.WithoutCancel(ctx), userAgent, what, method, path, query, body, etag)
 	if err != nil {
@@ -180,20 +193,45 @@ func (s *Store) operate(ctx context.Context, what, method, path string, query ur
 	if err != nil || op.ID == "" {
 		return "", &Problem{What: what, Cause: "LXD's answer is not an operation", Next: "compare versions: lxd --version", Err: err}
 	}
-	return op.ID, s.await(ctx, what, op)
+	id = op.ID
+	return id, s.follow(ctx, what, op, show)
 }
 
-// await waits for the end of an operation, and gives its error.
+// await waits for the end of an operation, and gives its error. What LXD has forgotten, because it was restarted, is
+// ErrUnavailable: nobody can say how it ended.
 func (s *Store) await(ctx context.Context, what string, op *api.Operation) error {
+	return s.follow(ctx, what, op, nil)
+}
+
+// follow is await, and shows what LXD says of its progress.
+func (s *Store) follow(ctx context.Context, what string, op *api.Operation, show func(map[string]any)) error {
+	// LXD forgets an operation seconds after its end, so we are already waiting when it ends; the wait is cut in slices,
+	// so that a daemon that died meanwhile is noticed, and progress is seen.
+	slice := 10 * time.Second
+	if show != nil {
+		slice = time.Second
+	}
+	query := url.Values{"timeout": {strconv.Itoa(int(slice / time.Second))}}
 	for !op.StatusCode.IsFinal() {
-		// LXD forgets an operation seconds after its end, so we are already waiting when it ends; the wait is cut in
-		// slices, so that a daemon that died meanwhile is noticed.
 		if err := ctx.Err(); err != nil {
 			return s.failed(what, err)
 		}
-		wait := url.Values{"timeout": {"10"}}
-		if _, err := s.get(ctx, what, "/1.0/operations/"+url.PathEscape(op.ID)+"/wait", wait, op); err != nil {
+		resp, _, err := s.requestWithin(ctx, slice+s.o.Timeout, userAgent, what, http.MethodGet,
+			"/1.0/operations/"+url.PathEscape(op.ID)+"/wait", query, nil, "")
+		if errors.Is(err, ErrNotFound) {
+			return &Problem{What: "could not " + what, Cause: "LXD has been restarted meanwhile", Next: "look what became of it, and try again", Kind: ErrUnavailable, Err: errForgotten}
+		}
+		if err == nil {
+			var now api.Operation
+			if err = json.Unmarshal(resp.Metadata, &now); err == nil {
+				*op = now
+			}
+		}
+		if err != nil {
 			return err
+		}
+		if show != nil && len(op.Metadata) > 0 {
+			show(op.Metadata)
 		}
 	}
 	if op.Err != "" {
@@ -201,6 +239,9 @@ func (s *Store) await(ctx context.Context, what string, op *api.Operation) error
 	}
 	return nil
 }
+
+// errForgotten: LXD knows nothing of an operation that it had begun.
+var errForgotten = errors.New("the operation is forgotten")
 
 // failed turns an error of the library into a *Problem with its kind.
 func (s *Store) failed(what string, err error) error {
@@ -231,42 +272,12 @@ func (s *Store) failed(what string, err error) error {
 		p.Kind, p.Next = ErrUnavailable, "see whether it runs: systemctl status lxd"
 	case strings.Contains(err.Error(), "already exists"): // operations have no codes, only words
 		p.Kind = ErrExists
+	case strings.Contains(err.Error(), "already running"):
+		p.Kind = ErrRunning
+	case strings.Contains(err.Error(), "already stopped"), strings.Contains(err.Error(), "not running"), strings.Contains(err.Error(), "isn't running"):
+		p.Kind = ErrNotRunning
 	case strings.Contains(err.Error(), "is busy running a"), strings.Contains(err.Error(), "matching non-reusable operation"):
 		p.Kind, p.Next = ErrConflict, "try again" // LXD's own lock: somebody starts, stops or changes it right now
 	}
 	return p
-}
-
-// keyed is one lock per name. A name costs memory only while somebody holds or awaits its lock.
-type keyed struct {
-	mu sync.Mutex
-	m  map[string]*keyedLock
-}
-
-type keyedLock struct {
-	sync.Mutex
-	users int
-}
-
-func (k *keyed) lock(name string) (unlock func()) {
-	k.mu.Lock()
-	if k.m == nil {
-		k.m = make(map[string]*keyedLock)
-	}
-	l := k.m[name]
-	if l == nil {
-		l = &keyedLock{}
-		k.m[name] = l
-	}
-	l.users++
-	k.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
-		k.mu.Lock()
-		if l.users--; l.users == 0 {
-			delete(k.m, name)
-		}
-		k.mu.Unlock()
-	}
 }
