@@ -110,11 +110,37 @@ func showNode(s Streams, st nodeapi.Status, _ int) {
 		}
 	}
 	line("DHCP", "%s", dhcp)
+	line("DNS", "%s", names(st.DNS))
 	for _, c := range st.Readiness.Checks {
 		if !c.OK && !c.Required && c.Name != "lxd" { // LXD has its own line
 			fmt.Fprintf(s.Out, "  %s %s\n", s.paint(yellow, "warning  "), printable(c.Name+": "+c.Detail))
 		}
 	}
+}
+
+// names is the line about the name server.
+func names(d nodeapi.DNS) string {
+	if !d.Running {
+		return "not running"
+	}
+	var total uint64
+	for _, n := range d.Queries {
+		total += n
+	}
+	text := count(d.Records, "name", "names") + fmt.Sprintf("; %s queries", thousands(int64(total)))
+	up := 0
+	for _, u := range d.Upstreams {
+		if u.Up {
+			up++
+		}
+	}
+	switch {
+	case len(d.Upstreams) == 0:
+		return text + "; no upstreams: names outside cannot be resolved"
+	case up < len(d.Upstreams):
+		return text + fmt.Sprintf("; %d of %d upstreams answer", up, len(d.Upstreams))
+	}
+	return text + "; all upstreams answer"
 }
 
 func showProblems(s Streams, st nodeapi.Status, limit int) {

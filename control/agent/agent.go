@@ -268,6 +268,10 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 		if a.c.Waker != nil {
 			enliven(&want.State, a.c.Waker.Observe(a.looked, want.Targets))
 		}
+		if a.c.Names != nil {
+			a.c.Names.SetRecords(want.Records)
+			a.c.Names.SetNodes(want.Nodes)
+		}
 		var applied dataplane.Changes
 		if applied, err = a.sink.Apply(ctx, want.State); err == nil {
 			out = &applied

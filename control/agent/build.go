@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/wake"
 	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
@@ -29,6 +31,8 @@ type Desired struct {
 	Problems     []Problem
 	Names        map[netip.Addr]string // of peers, by VTEP
 	Targets      []wake.Target         // the webspaces of this node, for the engine that wakes them
+	Records      []dns.Record          // names of the LAN
+	Nodes        []netip.Addr          // tunnel addresses of nodes where nothing is forwarded from
 }
 
 // Build derives the desired state. It is a pure function of its arguments, and its result is in a fixed order. c must
@@ -51,6 +55,7 @@ func Build(c Config, v View) Desired {
 		}
 	}
 	b.deny()
+	b.nodes()
 	b.sort()
 	return b.out
 }
@@ -99,6 +104,7 @@ func (b *builder) peers() {
 		}
 	}
 	enter(netip.Addr{}, b.c.Forwards)
+	b.name(b.c.Name, NodeIP(b.c.Prefix, b.c.Index))
 	add := func(subject string, p Peer) {
 		if p.VTEP == b.c.VTEP {
 			b.problem(subject, b.bad("it has this node's own tunnel address "+p.VTEP.String()))
@@ -129,6 +135,7 @@ func (b *builder) peers() {
 		}
 		indexes[p.Index] = p.VTEP.String()
 		ip := NodeIP(b.c.Prefix, p.Index)
+		b.name(p.Name, ip)
 		b.out.State.Endpoints = append(b.out.State.Endpoints, dataplane.Endpoint{IP: ip, MAC: webspace.MAC(ip), VTEP: p.VTEP, Infra: true})
 	}
 	for _, p := range b.c.Peers {
@@ -160,6 +167,22 @@ func (b *builder) peers() {
 	}
 }
 
+// name adds a node's name. Of a name with a domain only the first label counts.
+func (b *builder) name(name string, ip netip.Addr) {
+	if label, _, _ := strings.Cut(name, "."); label != "" {
+		b.out.Records = append(b.out.Records, dns.Record{Name: strings.ToLower(label), IP: ip})
+	}
+}
+
+// nodes adds the tunnel addresses that are no address of a forward: those are there to be reached, by public names too.
+func (b *builder) nodes() {
+	for _, p := range b.out.State.Peers {
+		if !slices.ContainsFunc(b.entries, func(e entry) bool { return e.external == p.VTEP }) {
+			b.out.Nodes = append(b.out.Nodes, p.VTEP)
+		}
+	}
+}
+
 func (b *builder) bad(cause string) error {
 	return &webspace.Problem{What: "it is left out", Cause: cause, Next: "see: lanyard status", Kind: webspace.ErrInvalid}
 }
@@ -188,6 +211,7 @@ func (b *builder) instance(i webspace.Instance) {
 			Next: fmt.Sprintf("lxc config device set %s eth0 hwaddr=%s", i.Name, webspace.MAC(ip)), Kind: webspace.ErrInvalid})
 		return
 	}
+	b.out.Records = append(b.out.Records, dns.Record{Name: i.Name, IP: ip})
 	e := dataplane.Endpoint{IP: ip, MAC: mac, Owner: i.Name}
 	if i.Node == b.v.Self {
 		e.Ifindex = b.port(i, mac)
@@ -298,5 +322,7 @@ func (b *builder) sort() {
 	})
 	slices.SortFunc(b.out.Targets, func(x, y wake.Target) int { return x.Addr.Compare(y.Addr) })
 	slices.SortFunc(b.out.Reservations, func(x, y dhcp.Reservation) int { return x.IP.Compare(y.IP) })
+	slices.SortFunc(b.out.Records, func(x, y dns.Record) int { return cmp.Or(x.IP.Compare(y.IP), cmp.Compare(x.Name, y.Name)) })
+	slices.SortFunc(b.out.Nodes, netip.Addr.Compare)
 	slices.SortStableFunc(b.out.Problems, func(x, y Problem) int { return cmp.Compare(x.Subject, y.Subject) })
 }

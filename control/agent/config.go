@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -18,6 +19,7 @@ type Config struct {
 	Gateway    netip.Addr   // never a webspace's, nor is its MAC
 	GatewayMAC net.HardwareAddr
 	Infra      []netip.Prefix // LAN ranges that no webspace may have an address (or the MAC of one) in
+	Name       string         // of this node, for people
 	Index      int            // of this node: its LAN address is the Prefix's first plus this
 	VTEP       netip.Addr     // where this node's tunnels end
 	// Own are further addresses of this node, which no webspace may reach through NAT (the uplink's, say).
@@ -39,6 +41,9 @@ type Config struct {
 	MTU func() int
 	// Cache is a file that keeps the last known instances of other nodes across a restart of the daemon; "": none.
 	Cache string
+
+	// Names is told every webspace and node by name, asleep or awake, here or elsewhere; nil: nobody.
+	Names Names
 
 	Resync   time.Duration // look again without a hint; default 10 s
 	Debounce time.Duration // after a hint, for more of them; default 3 ms
@@ -97,6 +102,12 @@ type Sink interface {
 // Leases is told which MAC on which port has which address; *dhcp.Server is one.
 type Leases interface {
 	SetReservations([]dhcp.Reservation)
+}
+
+// Names is told the names of the LAN, and further addresses of nodes that no name outside may lead to; *dns.Server is one.
+type Names interface {
+	SetRecords([]dns.Record)
+	SetNodes([]netip.Addr)
 }
 
 // Problem is a single bad item. It affects only itself. Subject is e.g. "webspace ws-u3" or "member n2".

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/miekg/dns"
 )
@@ -83,5 +84,5 @@ func (s *Server) inside(a netip.Addr) bool {
 			return true
 		}
 	}
-	return false
+	return slices.Contains(*s.nodes.Load(), a)
 }

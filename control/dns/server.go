@@ -43,6 +43,8 @@ type Server struct {
 	zone     atomic.Pointer[zone]
 	problems atomic.Pointer[[]error]
 
+	nodes atomic.Pointer[[]netip.Addr]
+
 	bound atomic.Pointer[netip.AddrPort] // where it listens, for tests
 }
 
@@ -70,6 +72,7 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	z, bad := newZone(&s.config, nil, false, time.Now())
 	s.zone.Store(z)
 	s.problems.Store(&bad)
+	s.nodes.Store(&[]netip.Addr{})
 	return s, nil
 }
 
@@ -85,6 +88,12 @@ func (s *Server) SetRecords(list []Record) {
 	z, bad := newZone(&s.config, s.records, true, time.Now())
 	s.zone.Store(z)
 	s.problems.Store(&bad)
+}
+
+// SetNodes replaces the addresses of other nodes that no name outside may have (DNS rebinding). It may be called at any time.
+func (s *Server) SetNodes(list []netip.Addr) {
+	list = slices.Clone(list)
+	s.nodes.Store(&list)
 }
 
 // Problems says which of the records are bad, one error each.

@@ -67,6 +67,7 @@ func TestStatus(t *testing.T) {
 		"counters": s.Counters["ws-u1"].RxPackets == 10,
 		"drops":    len(s.Drops) == 2 && s.Drops[0].Packets == 4,
 		"dhcp":     s.DHCP.Running && s.DHCP.Received["discover"] == 3,
+		"dns":      s.DNS.Running && s.DNS.Records == 4 && s.DNS.Queries["A"] == 9 && len(s.DNS.Upstreams) == 2 && s.DNS.Upstreams[0].Up,
 		"problems": len(s.Problems) == 1 && s.Problems[0].Subject == "webspace ws-u9",
 		"errors":   len(s.Errors) == 0,
 	} {

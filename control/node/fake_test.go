@@ -12,6 +12,7 @@ import (
 
 	"github.com/lanyard-project/lanyard/control/agent"
 	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/supervise"
 	"github.com/lanyard-project/lanyard/dataplane"
@@ -101,6 +102,18 @@ func (f fakeDHCP) Running() bool     { return f.running }
 func (f fakeDHCP) Reservations() int { return 2 }
 func (f fakeDHCP) Problems() []error { return f.problems }
 
+type fakeDNS struct {
+	running  bool
+	problems []error
+}
+
+func (f fakeDNS) Stats() dns.Stats {
+	return dns.Stats{Queries: map[string]uint64{"A": 9}, Answers: map[string]map[string]uint64{"cache": {"noerror": 5}}, Dropped: map[string]uint64{"rate": 2},
+		Records: 4, Upstreams: []dns.UpstreamStats{{Name: "192.0.2.53:53", Up: true, Answered: 3}, {Name: "192.0.2.54:53"}}}
+}
+func (f fakeDNS) Running() bool     { return f.running }
+func (f fakeDNS) Problems() []error { return f.problems }
+
 type fixedMachine struct{}
 
 func (fixedMachine) Hostname() (string, error) { return "node1", nil }
@@ -145,6 +158,6 @@ func fakeNode(t testing.TB) (*Node, *fakePlane, *fakeAgent) {
 	a := &fakeAgent{status: agent.Status{Connected: true, LXDSeen: time.Now(), LastSync: time.Now(), Duration: 5 * time.Millisecond, Runs: 4, Fresh: true,
 		PeerNames: map[netip.Addr]string{netip.MustParseAddr("192.0.2.2"): "node2"},
 		Problems:  []agent.Problem{{Subject: "webspace ws-u9", Err: errors.New("its record is no JSON")}}}}
-	n := &Node{config: c, version: "v1", started: time.Now(), log: log, plane: p, agent: a, dhcp: fakeDHCP{running: true}, supervisor: supervise.New(log)}
+	n := &Node{config: c, version: "v1", started: time.Now(), log: log, plane: p, agent: a, dhcp: fakeDHCP{running: true}, dns: fakeDNS{running: true}, supervisor: supervise.New(log)}
 	return n, p, a
 }

@@ -56,6 +56,24 @@ var (
 	mDHCPReceived  = metric{"lanyard_dhcp_received_total", "DHCP messages of known webspaces.", counter, []string{"type"}}
 	mDHCPSent      = metric{"lanyard_dhcp_sent_total", "DHCP answers.", counter, []string{"type"}}
 	mDHCPDropped   = metric{"lanyard_dhcp_dropped_total", "DHCP messages without an answer, by reason.", counter, []string{"reason"}}
+	mDNSRunning    = metric{"lanyard_dns_running", "Whether the name server listens; 0 also when it is not enabled.", gauge, nil}
+	mDNSRecords    = metric{"lanyard_dns_records", "Names of the LAN.", gauge, nil}
+	mDNSQueries    = metric{"lanyard_dns_queries_total", "Queries, by type; other: the rarer ones.", counter, []string{"type"}}
+	mDNSTCP        = metric{"lanyard_dns_tcp_queries_total", "Of the queries, those by TCP.", counter, nil}
+	mDNSAnswers    = metric{"lanyard_dns_answers_total", "Answers, by where they came from (zone, cache, upstream, protocol: a refusal) and code. The cache's ratio is cache / (cache + upstream).", counter, []string{"source", "code"}}
+	mDNSDropped    = metric{"lanyard_dns_dropped_total", "Messages and connections without an answer, by reason.", counter, []string{"reason"}}
+	mDNSCoalesced  = metric{"lanyard_dns_coalesced_total", "Questions that waited for another's answer.", counter, nil}
+	mDNSPrefetched = metric{"lanyard_dns_prefetched_total", "Names that were fetched again before their time.", counter, nil}
+	mDNSRebound    = metric{"lanyard_dns_rebound_total", "Answers from outside refused because they lead inside.", counter, nil}
+	mDNSOverloaded = metric{"lanyard_dns_overloaded_total", "Questions refused because too many were open.", counter, nil}
+	mDNSEntries    = metric{"lanyard_dns_cache_entries", "Answers in the cache.", gauge, nil}
+	mDNSBytes      = metric{"lanyard_dns_cache_bytes", "Memory of the cache, about.", gauge, nil}
+	mDNSOpen       = metric{"lanyard_dns_open", "Questions that wait for upstreams.", gauge, nil}
+	mDNSConns      = metric{"lanyard_dns_connections", "Open TCP connections.", gauge, nil}
+	mDNSUp         = metric{"lanyard_dns_upstream_up", "Whether an upstream answers.", gauge, []string{"upstream"}}
+	mDNSUpAnswers  = metric{"lanyard_dns_upstream_answers_total", "Answers of an upstream.", counter, []string{"upstream"}}
+	mDNSUpSeconds  = metric{"lanyard_dns_upstream_answer_seconds_total", "Time that these answers took; divided by their number the mean latency.", counter, []string{"upstream"}}
+	mDNSUpFailed   = metric{"lanyard_dns_upstream_failures_total", "Questions that an upstream failed: timeout, error, bad (a failure, or of no use), tcp (it had to be asked again), forged (messages that did not fit).", counter, []string{"upstream", "kind"}}
 	mPartsDown     = metric{"lanyard_parts_down", "Parts of the daemon that failed and wait to be started again.", gauge, nil}
 	mScrapeErrors  = metric{"lanyard_scrape_errors_total", "What could not be read for a scrape.", counter, []string{"source"}}
 	mWsRxPackets   = metric{"lanyard_webspace_received_packets_total", "Packets that a webspace received.", counter, []string{"webspace"}}
@@ -71,7 +89,9 @@ func everyMetric() []metric {
 	return []metric{mBuild, mReady, mPrograms, mDetached, mMapEntries, mMapMax, mMapBytes, mMTU, mPorts, mEndpoints, mForwards,
 		mPeers, mFlows, mFlowsMax, mRxPackets, mRxBytes, mTxPackets, mTxBytes, mSlow, mFlowsOpened, mDropped, mDroppedBytes,
 		mProblems, mLXD, mLXDSeen, mSyncs, mSyncFailures, mSyncLast, mSyncTook, mDHCPRunning, mDHCPLeases, mDHCPReceived,
-		mDHCPSent, mDHCPDropped, mPartsDown, mScrapeErrors}
+		mDHCPSent, mDHCPDropped, mDNSRunning, mDNSRecords, mDNSQueries, mDNSTCP, mDNSAnswers, mDNSDropped, mDNSCoalesced, mDNSPrefetched,
+		mDNSRebound, mDNSOverloaded, mDNSEntries, mDNSBytes, mDNSOpen, mDNSConns, mDNSUp, mDNSUpAnswers, mDNSUpSeconds, mDNSUpFailed,
+		mPartsDown, mScrapeErrors}
 }
 
 // webspaceMetrics are given only when metrics.webspaces is on.
@@ -119,6 +139,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.drops(give)
 	c.agent(give, len(status.Problems))
 	c.dhcp(give)
+	c.dns(give)
 	for source, n := range c.sums.failures() {
 		give(mScrapeErrors, n, source)
 	}

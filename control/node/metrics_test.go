@@ -34,6 +34,8 @@ func TestMetrics(t *testing.T) {
 		`lanyard_peers{ready="true"} 1`, `lanyard_peers{ready="false"} 1`, `lanyard_mtu_bytes 1450`, `lanyard_received_packets_total 11`,
 		`lanyard_sent_bytes_total 500`, `lanyard_dropped_packets_total{reason="` + reason + `"} 5`, `lanyard_problems 1`,
 		`lanyard_lxd_connected 1`, `lanyard_dhcp_dropped_total{reason="identity"} 1`, `lanyard_scrape_errors_total{source="drops"} 0`,
+		`lanyard_dns_queries_total{type="A"} 9`, `lanyard_dns_answers_total{code="noerror",source="cache"} 5`,
+		`lanyard_dns_upstream_up{upstream="192.0.2.54:53"} 0`,
 		`lanyard_flows 3`, `lanyard_syncs_total 4`,
 	} {
 		if !strings.Contains(text, line+"\n") {
@@ -138,6 +140,8 @@ func TestReadiness(t *testing.T) {
 		{"a pass failed", "sync", true, func(_ *Node, _ *fakePlane, a *fakeAgent) { a.status.Err = errors.New("no") }},
 		{"nothing applied yet", "first-sync", false, func(_ *Node, _ *fakePlane, a *fakeAgent) { a.status.LastSync = time.Time{} }},
 		{"no DHCP", "dhcp", true, func(n *Node, _ *fakePlane, _ *fakeAgent) { n.dhcp = fakeDHCP{} }},
+		{"no DNS", "dns", true, func(n *Node, _ *fakePlane, _ *fakeAgent) { n.dns = fakeDNS{} }},
+		{"upstreams are down", "", true, func(n *Node, _ *fakePlane, _ *fakeAgent) { n.dns = fakeDNS{running: true} }},
 		{"unreadable", "maps", false, func(_ *Node, p *fakePlane, _ *fakeAgent) { p.err = errors.New("no") }},
 		{"a port lost its program", "programs", false, func(_ *Node, p *fakePlane, _ *fakeAgent) { p.status.Programs[1].Attached = false }},
 		{"no underlay program", "programs", false, func(_ *Node, p *fakePlane, _ *fakeAgent) { p.status.Programs = p.status.Programs[:3] }},

@@ -13,8 +13,10 @@ import (
 
 	"github.com/lanyard-project/lanyard/control/agent"
 	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/supervise"
+	"github.com/lanyard-project/lanyard/control/systemd"
 	"github.com/lanyard-project/lanyard/dataplane"
 )
 
@@ -28,6 +30,7 @@ type Node struct {
 	plane      plane
 	agent      follower
 	dhcp       leaser
+	dns        namer // nil: not enabled
 	supervisor *supervise.Supervisor
 }
 
@@ -58,7 +61,23 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	if err != nil {
 		return err
 	}
-	follow, err := agent.New(agentConfig(c, own, d.MTU), store, agent.NewLinks(), d, leases, log.With("part", "agent"))
+	var names *dns.Server
+	agentSettings := agentConfig(c, own, d.MTU)
+	sockets := systemd.Inherit()
+	if c.DNS.Enabled {
+		settings, err := dnsConfig(c, own)
+		if err != nil {
+			return err
+		}
+		settings.Sockets = sockets
+		if names, err = dns.New(settings, log.With("part", "dns")); err != nil {
+			return err
+		}
+		agentSettings.Names = names
+	} else if err := sockets.Close(); err != nil {
+		log.Warn("sockets of an earlier daemon are still kept", "err", err)
+	}
+	follow, err := agent.New(agentSettings, store, agent.NewLinks(), d, leases, log.With("part", "agent"))
 	if err != nil {
 		return err
 	}
@@ -76,6 +95,10 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	}
 	start("dataplane", d.Run)
 	start("dhcp", leases.Run)
+	if names != nil {
+		n.dns = names
+		start("dns", names.Run)
+	}
 	start("admin", n.serveAdmin)
 	if c.Metrics.Address != "" {
 		start("metrics", n.serveMetrics)

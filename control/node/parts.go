@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/lanyard-project/lanyard/control/agent"
 	"github.com/lanyard-project/lanyard/control/dhcp"
+	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/wake"
 	"github.com/lanyard-project/lanyard/dataplane"
@@ -30,6 +33,11 @@ type (
 	follower interface {
 		Status() agent.Status
 		Resync(context.Context) (agent.Result, error)
+	}
+	namer interface {
+		Stats() dns.Stats
+		Running() bool
+		Problems() []error
 	}
 	leaser interface {
 		Stats() dhcp.Stats
@@ -59,7 +67,7 @@ func dataplaneConfig(c config.Config, version string) dataplane.Config {
 // agentConfig is the agent's. own are the machine's addresses.
 func agentConfig(c config.Config, own []netip.Addr, mtu func() int) agent.Config {
 	out := agent.Config{
-		Prefix: c.LAN.Prefix, Gateway: c.LAN.Gateway, Infra: c.LAN.Infra, Index: c.Node.Index, VTEP: c.Underlay.Address,
+		Prefix: c.LAN.Prefix, Gateway: c.LAN.Gateway, Infra: c.LAN.Infra, Name: c.Node.Name, Index: c.Node.Index, VTEP: c.Underlay.Address,
 		Own: own, Forwards: c.Forwards.Addresses, ForwardPorts: dataplane.PortRange(c.Forwards.Ports),
 		Cluster: c.Peers.From == config.PeersLXD, Deny: c.Egress.Deny, Allow: c.Egress.Allow,
 		MTU: mtu, Cache: cacheFile(c), Resync: c.LXD.Resync,
@@ -79,6 +87,51 @@ func dhcpConfig(c config.Config, mtu func() int) dhcp.Config {
 		Gateway: c.LAN.Gateway, GatewayMAC: net.HardwareAddr(c.LAN.GatewayMAC),
 		DNS: c.DHCP.DNS, Domain: c.LAN.Domain, Search: c.DHCP.Search, Lease: c.DHCP.Lease, MTU: mtu,
 	}
+}
+
+// dnsConfig is the name server's. own are the machine's addresses: no name outside may lead to them, except to those that
+// forwards are reached at.
+func dnsConfig(c config.Config, own []netip.Addr) (dns.Config, error) {
+	out := dns.Config{
+		Listen: netip.AddrPortFrom(c.LAN.Gateway, 53), Interface: c.LAN.Bridge, Zone: c.LAN.Domain, Prefix: c.LAN.Prefix,
+		Gateway: c.LAN.Gateway, Own: append(slices.Clone(own), c.Node.IP), AllowRebind: c.DNS.AllowRebind, Block: c.DNS.Block,
+		Cache: c.DNS.Cache << 20, Timeout: c.DNS.Timeout, Rate: c.DNS.Rate, Open: c.DNS.Open, Share: c.DNS.Share, Log: c.DNS.Log,
+	}
+	for _, a := range own {
+		if !slices.Contains(c.Forwards.Addresses, a) && !a.IsLoopback() {
+			out.Private = append(out.Private, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	var roots *x509.CertPool
+	if c.DNS.CA != "" {
+		pem, err := os.ReadFile(c.DNS.CA)
+		if err == nil {
+			if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
+				err = fmt.Errorf("%s holds no certificate", c.DNS.CA)
+			}
+		}
+		if err != nil {
+			return out, &config.Error{What: "cannot use dns.ca", Cause: err.Error(), Next: "give the path of a PEM file that lanyardd can read", Err: err}
+		}
+	}
+	var errs []error
+	for _, text := range c.DNS.Upstreams {
+		u, err := dns.ParseUpstream(text)
+		u.Roots = roots
+		out.Upstreams = append(out.Upstreams, u)
+		errs = append(errs, err)
+	}
+	for _, list := range []struct {
+		text []string
+		into *[]dns.Record
+	}{{c.DNS.Names, &out.Names}, {c.DNS.Override, &out.Override}} {
+		for _, text := range list.text {
+			r, err := dns.ParseRecord(text)
+			*list.into = append(*list.into, r)
+			errs = append(errs, err)
+		}
+	}
+	return out, errors.Join(errs...)
 }
 
 // connect makes the store of webspaces. It reads certificates; LXD need not be there.

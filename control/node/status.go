@@ -54,6 +54,8 @@ func (n *Node) Status() nodeapi.Status {
 	s.DHCP = nodeapi.DHCP{Running: n.dhcp.Running(), Reservations: n.dhcp.Reservations(),
 		Received: stats.Received, Sent: stats.Sent, Dropped: stats.Dropped}
 
+	s.DNS = n.names()
+
 	add := func(p nodeapi.Problem) { s.Problems = append(s.Problems, p) }
 	for _, p := range a.Problems {
 		add(problem(p))
@@ -63,6 +65,11 @@ func (n *Node) Status() nodeapi.Status {
 	}
 	for _, err := range n.dhcp.Problems() {
 		add(nodeapi.Problem{Subject: "dhcp", Error: err.Error()})
+	}
+	if n.dns != nil {
+		for _, err := range n.dns.Problems() {
+			add(nodeapi.Problem{Subject: "dns", Error: err.Error()})
+		}
 	}
 	for part, err := range n.supervisor.Down() {
 		add(nodeapi.Problem{Subject: "daemon part " + part, Error: err.Error()})
@@ -76,6 +83,21 @@ func (n *Node) Status() nodeapi.Status {
 	})
 	s.Problems = slices.Compact(s.Problems)
 	return s
+}
+
+// names is the part of a status about the name server.
+func (n *Node) names() nodeapi.DNS {
+	d := nodeapi.DNS{Queries: map[string]uint64{}, Answers: map[string]map[string]uint64{}, Dropped: map[string]uint64{}, Upstreams: []nodeapi.DNSUpstream{}}
+	if n.dns == nil {
+		return d
+	}
+	st := n.dns.Stats()
+	d.Running, d.Records, d.Queries, d.Answers, d.Dropped = n.dns.Running(), st.Records, st.Queries, st.Answers, st.Dropped
+	d.CacheEntries, d.CacheBytes, d.Open = st.CacheEntries, st.CacheBytes, st.Open
+	for _, u := range st.Upstreams {
+		d.Upstreams = append(d.Upstreams, nodeapi.DNSUpstream{Name: u.Name, Up: u.Up, Asked: u.Asked, Answered: u.Answered})
+	}
+	return d
 }
 
 // identity is the part of a status that comes from the configuration.
@@ -162,6 +184,9 @@ func (n *Node) readiness(d dataplane.Status, err error) nodeapi.Readiness {
 	check("lxd", false, a.Connected, detailOr(a.LXDErr, n.config.LXD.Address))
 	check("cluster", false, a.ClusterErr == nil, detailOr(a.ClusterErr, "the whole cluster is known"))
 	check("dhcp", false, n.dhcp.Running(), map[bool]string{true: "listening on ", false: "not listening on "}[n.dhcp.Running()]+n.config.LAN.Bridge)
+	if n.dns != nil { // upstreams that are down are no fault of this node
+		check("dns", false, n.dns.Running(), map[bool]string{true: "listening on ", false: "not listening on "}[n.dns.Running()]+n.config.LAN.Gateway.String())
+	}
 	for _, part := range []string{"dataplane", "admin", "metrics"} {
 		if err, down := n.supervisor.Down()[part]; down {
 			check(part, false, false, err.Error())

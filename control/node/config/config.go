@@ -17,6 +17,7 @@ type Config struct {
 	LXD      LXD      `koanf:"lxd" doc:"Where the webspaces are kept."`
 	DHCP     DHCP     `koanf:"dhcp" doc:"What webspaces are told by DHCP, beside their address."`
 	Wake     Wake     `koanf:"wake" doc:"Which packets boot a webspace that is asleep, and what that may cost."`
+	DNS      DNS      `koanf:"dns" doc:"Names: those of webspaces, and what is forwarded. See how-to/configure-names.md."`
 	Limits   Limits   `koanf:"limits" doc:"Sizes of tables. Memory is allocated up front, see maps.md. A change takes effect with the next start."`
 	Timeouts Timeouts `koanf:"timeouts" doc:"After how long an idle outbound flow is forgotten."`
 	Metrics  Metrics  `koanf:"metrics" doc:"The HTTP server for /metrics, /healthz and /readyz."`
@@ -110,8 +111,25 @@ type LXD struct {
 // DHCP is what webspaces are told.
 type DHCP struct {
 	Lease  time.Duration `koanf:"lease" doc:"A webspace's address never changes; changed options spread at half of this."`
-	DNS    []netip.Addr  `koanf:"dns" doc:"Name servers. Empty: those of the node's resolv.conf that webspaces can reach, or else the gateway."`
-	Search []string      `koanf:"search" doc:"Search domains (option 119). Empty: none."`
+	DNS    []netip.Addr  `koanf:"dns" doc:"Name servers. Empty: the gateway; without dns.enabled those of the node's resolv.conf that webspaces can reach."`
+	Search []string      `koanf:"search" doc:"Search domains (option 119). Empty: lan.domain; without dns.enabled none."`
+}
+
+// DNS answers names at the gateway's address.
+type DNS struct {
+	Enabled     bool          `koanf:"enabled" doc:"Answer names at the gateway's address."`
+	Upstreams   []string      `koanf:"upstreams" doc:"Who is asked about all names outside, in this order: 192.0.2.53, 192.0.2.53:5353, or tls://192.0.2.53#dns.example (DNS over TLS, with the name of its certificate). Empty: those of the node's resolv.conf."`
+	CA          string        `koanf:"ca" doc:"File: root certificates (PEM) for upstreams by TLS. Empty: the system's."`
+	Names       []string      `koanf:"names" doc:"Further names of lan.domain, each label=address. Empty: control (the address behind the gateway) and ingress (the 254th of the prefix)."`
+	AllowRebind []string      `koanf:"allow_rebind" doc:"Domains outside, with everything below, that may have addresses of the LAN and of nodes."`
+	Block       []string      `koanf:"block" doc:"Domains that do not exist for webspaces, with everything below."`
+	Override    []string      `koanf:"override" doc:"Names with other addresses than the world says, each name=address."`
+	Cache       int           `koanf:"cache" doc:"MiB of answers that are kept."`
+	Timeout     time.Duration `koanf:"timeout" doc:"After so long without an answer from upstreams a question has failed."`
+	Rate        int           `koanf:"rate" doc:"Queries per second of one webspace; twice as many at once. 0: no limit."`
+	Open        int           `koanf:"open" doc:"Questions that wait for upstreams at a time."`
+	Share       int           `koanf:"share" doc:"How many of them one webspace may have."`
+	Log         bool          `koanf:"log" doc:"Write a line for each query: who asked for what. Mind your members' privacy."`
 }
 
 // Limits are sizes of tables.
@@ -174,6 +192,7 @@ func Default() Config {
 			Resync: 10 * time.Second, Timeout: 30 * time.Second},
 		DHCP:   DHCP{Lease: 2 * time.Hour},
 		Wake:   defaultWake(),
+		DNS:    DNS{Enabled: true, Cache: 16, Timeout: 4 * time.Second, Rate: 1000, Open: 1024, Share: 128},
 		Limits: Limits{Flows: 65536, Forwards: 16384, Endpoints: 16384, Peers: 1024, Tracks: 65536, Frags: 8192},
 		Timeouts: Timeouts{TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPClosed: 10 * time.Second,
 			UDP: 2 * time.Minute, UDPUnanswered: 30 * time.Second, ICMP: time.Minute},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,12 +103,24 @@ func TestResolveDefaults(t *testing.T) {
 		"pool":      c.LAN.Pool.String() == "172.24.1.1-172.24.253.254",
 		"deny":      len(c.Egress.Deny) == 9,
 		"infra":     len(c.LAN.Infra) == 2 && c.LAN.Infra[0].String() == "172.24.0.0/24" && c.LAN.Infra[1].String() == "172.24.254.0/24",
-		"dns":       len(c.DHCP.DNS) == 1 && c.DHCP.DNS[0].String() == "198.51.100.53", // not the stub, not a denied one
+		"dns":       len(c.DHCP.DNS) == 1 && c.DHCP.DNS[0] == c.LAN.Gateway && slices.Equal(c.DHCP.Search, []string{"webspace"}),
+		"upstreams": slices.Equal(c.DNS.Upstreams, []string{"10.0.0.2", "198.51.100.53"}), // not the stub
+		"names":     slices.Equal(c.DNS.Names, []string{"control=172.24.254.2", "ingress=172.24.0.254"}),
 		"unchanged": c.LAN.VNI == 7331 && c.Underlay.Port == 4789,
 	} {
 		if !ok {
 			t.Errorf("%s: %+v", what, c)
 		}
+	}
+}
+
+// Without a server of its own, the node hands on what webspaces can reach.
+func TestResolveWithoutDNS(t *testing.T) {
+	c := Default()
+	c.DNS.Enabled = false
+	c, warnings, err := c.Resolve(machine())
+	if err != nil || len(warnings) != 0 || len(c.DHCP.DNS) != 1 || c.DHCP.DNS[0].String() != "198.51.100.53" || len(c.DHCP.Search) != 0 {
+		t.Errorf("%+v %v %v", c.DHCP, warnings, err) // not the stub, not a denied one
 	}
 }
 
@@ -220,6 +233,20 @@ func TestMistakes(t *testing.T) {
 		{text: "dhcp: {lease: 1s}", want: "dhcp.lease"},
 		{text: "dhcp: {dns: ['::1']}", want: "dhcp.dns"},
 		{text: "dhcp: {search: ['a..b']}", want: "dhcp.search"},
+		{text: "dns: {upstreams: [example.org]}", want: "dns.upstreams"},
+		{text: "dns: {upstreams: [172.24.254.1]}", want: "dns.upstreams"},
+		{text: "dns: {upstreams: ['tls://192.0.2.53#a..b']}", want: "dns.upstreams"},
+		{text: "dns: {names: [a.b=172.24.0.9]}", want: "dns.names"},
+		{text: "dns: {names: [a=192.0.2.9]}", want: "dns.names"},
+		{text: "dns: {override: [example.org]}", want: "dns.override"},
+		{text: "dns: {block: ['']}", want: "dns.block"},
+		{text: "dns: {allow_rebind: [a b]}", want: "dns.allow_rebind"},
+		{text: "dns: {ca: x.pem}", want: "dns.ca"},
+		{text: "dns: {cache: 0}", want: "dns.cache"},
+		{text: "dns: {timeout: 1ms}", want: "dns.timeout"},
+		{text: "dns: {rate: -1}", want: "dns.rate"},
+		{text: "dns: {open: 0}", want: "dns.open"},
+		{text: "dns: {share: 5000}", want: "dns.share"},
 		{text: "limits: {flows: 0}", want: "limits.flows"},
 		{text: "timeouts: {udp: 0s}", want: "timeouts.udp"},
 		{text: "metrics: {address: '0.0.0.0:9469'}", want: "metrics.address"},

@@ -56,7 +56,7 @@ peers:
   - {name: node2, vtep: 192.0.2.2, index: 2, forwards: [192.0.2.2]}
   - {name: node3, vtep: 192.0.2.3, index: 3, forwards: [192.0.2.3]}
 egress:
-  allow: [10.20.0.53/32] # a name server inside
-dhcp:
-  dns: [10.20.0.53]
+  allow: [10.20.0.0/24] # an intranet that webspaces may use
+dns:
+  upstreams: [10.20.9.53] # only nodes need to reach it
 `

@@ -21,7 +21,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _, err := c.Resolve(machine())
-	if err != nil || len(r.Peers.List) != 2 || r.DHCP.DNS[0] != c.DHCP.DNS[0] {
+	if err != nil || len(r.Peers.List) != 2 || r.DNS.Upstreams[0] != "10.20.9.53" {
 		t.Errorf("%+v %v", r, err)
 	}
 }

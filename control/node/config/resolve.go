@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -142,13 +143,26 @@ func (c *Config) resolveInterfaces(m Machine) error {
 	return nil
 }
 
-// resolveDNS chooses name servers that webspaces can reach. Until the node serves names itself, those of the machine
-// are handed on; what only the machine can reach would be worse than nothing.
-func (c *Config) resolveDNS(m Machine) []string {
+// resolveDNS chooses whom the node asks, and whom webspaces ask: the gateway, and without a server there those of the
+// machine's name servers that they can reach; what only the machine can reach would be worse than nothing.
+func (c *Config) resolveDNS(m Machine) (warnings []string) {
+	servers, err := m.Nameservers()
+	if err == nil && len(servers) == 0 {
+		err = errors.New("there are none")
+	}
+	if c.DNS.Enabled {
+		warnings = c.resolveUpstreams(servers, err)
+		if len(c.DHCP.DNS) == 0 {
+			c.DHCP.DNS = []netip.Addr{c.LAN.Gateway}
+		}
+		if len(c.DHCP.Search) == 0 && len(c.LAN.Domain) < 200 {
+			c.DHCP.Search = []string{c.LAN.Domain}
+		}
+		return warnings
+	}
 	if len(c.DHCP.DNS) > 0 {
 		return nil
 	}
-	servers, err := m.Nameservers()
 	for _, a := range servers {
 		if a.Is4() && c.reachable(a) && !slices.Contains(c.DHCP.DNS, a) && len(c.DHCP.DNS) < 3 {
 			c.DHCP.DNS = append(c.DHCP.DNS, a)
@@ -162,7 +176,40 @@ func (c *Config) resolveDNS(m Machine) []string {
 	if err != nil {
 		why = "the machine's name servers are unknown: " + err.Error()
 	}
-	return []string{"dhcp.dns: " + why + "; they are told to ask the gateway. Set dhcp.dns to a name server outside"}
+	return []string{"dhcp.dns: " + why + "; they are told to ask the gateway, where nobody answers. Set dhcp.dns to a name server outside, or dns.enabled"}
+}
+
+// resolveUpstreams takes the machine's name servers for upstreams, and fills in the names of the address plan.
+func (c *Config) resolveUpstreams(servers []netip.Addr, err error) []string {
+	if len(c.DNS.Names) == 0 {
+		for name, a := range map[string]netip.Addr{"control": c.LAN.Gateway.Next(), "ingress": nodeIP(c.LAN.Prefix, 254)} {
+			if c.LAN.Prefix.Contains(a) && a != c.LAN.Gateway && a != c.Node.IP {
+				c.DNS.Names = append(c.DNS.Names, name+"="+a.String())
+			}
+		}
+		slices.Sort(c.DNS.Names)
+	}
+	if len(c.DNS.Upstreams) > 0 {
+		return nil
+	}
+	direct := slices.ContainsFunc(servers, func(a netip.Addr) bool { return !a.IsLoopback() })
+	for _, a := range servers {
+		if direct && a.IsLoopback() {
+			continue // a stub, in front of the others
+		}
+		// Asking the gateway would be asking ourselves.
+		if s := a.String(); a != c.LAN.Gateway && a.Zone() == "" && !slices.Contains(c.DNS.Upstreams, s) && len(c.DNS.Upstreams) < 4 {
+			c.DNS.Upstreams = append(c.DNS.Upstreams, s)
+		}
+	}
+	if len(c.DNS.Upstreams) > 0 {
+		return nil
+	}
+	why := "none of the machine's name servers can be one"
+	if err != nil {
+		why = "the machine's name servers are unknown: " + err.Error()
+	}
+	return []string{"dns.upstreams: " + why + "; names outside cannot be resolved. Set it to a name server"}
 }
 
 // reachable says whether NAT lets a webspace reach an address: the longest prefix of deny and allow decides.

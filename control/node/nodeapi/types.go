@@ -34,6 +34,7 @@ type Status struct {
 	Flows     Flows      `json:"flows"`
 	Drops     []Drops    `json:"drops"`
 	DHCP      DHCP       `json:"dhcp"`
+	DNS       DNS        `json:"dns"`
 	// Counters are per webspace of this node, by its name.
 	Counters map[string]Counters `json:"counters"`
 	// Problems are single bad items that were skipped: they affect only themselves.
@@ -180,6 +181,28 @@ type Counters struct {
 	TxBytes     uint64 `json:"tx_bytes"`
 	SlowPackets uint64 `json:"slow_packets"` // handed to the kernel's bridge
 	FlowsOpened uint64 `json:"flows_opened"`
+}
+
+// DNS says how the name server does. Without dns.enabled it is empty.
+type DNS struct {
+	Running bool `json:"running"`
+	Records int  `json:"records"` // names of the LAN
+	// Queries are by type ("A", ..., "other"), Answers by source ("zone", "cache", "upstream", "protocol") and code.
+	Queries      map[string]uint64            `json:"queries"`
+	Answers      map[string]map[string]uint64 `json:"answers"`
+	Dropped      map[string]uint64            `json:"dropped"` // by reason
+	CacheEntries int                          `json:"cache_entries"`
+	CacheBytes   int                          `json:"cache_bytes"`
+	Open         int                          `json:"open"` // questions that wait for upstreams
+	Upstreams    []DNSUpstream                `json:"upstreams"`
+}
+
+// DNSUpstream is a name server that is asked about names outside.
+type DNSUpstream struct {
+	Name     string `json:"name"`
+	Up       bool   `json:"up"`
+	Asked    uint64 `json:"asked"`
+	Answered uint64 `json:"answered"`
 }
 
 // DHCP counts the messages of the DHCP server.
