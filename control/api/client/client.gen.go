@@ -146,12 +146,16 @@ type ClientInterface interface {
 
 	// CreateWithBody Initialize webspace
 	//
+	// A request that accepts `text/event-stream` gets status 200 and the progress as server-sent events: `event: progress` with a `Progress` as data, then either `event: done` with the `Webspace`, or `event: error` with an `Error`. Once begun, a creation goes on without its client.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /webspace/{username} (the `Create` operationId).
 	CreateWithBody(ctx context.Context, username Username, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Create Initialize webspace
+	//
+	// A request that accepts `text/event-stream` gets status 200 and the progress as server-sent events: `event: progress` with a `Progress` as data, then either `event: done` with the `Webspace`, or `event: error` with an `Error`. Once begun, a creation goes on without its client.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -511,6 +515,8 @@ func (c *Client) Get(ctx context.Context, username Username, reqEditors ...Reque
 
 // CreateWithBody Initialize webspace
 //
+// A request that accepts `text/event-stream` gets status 200 and the progress as server-sent events: `event: progress` with a `Progress` as data, then either `event: done` with the `Webspace`, or `event: error` with an `Error`. Once begun, a creation goes on without its client.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /webspace/{username} (the `Create` operationId).
@@ -527,6 +533,8 @@ func (c *Client) CreateWithBody(ctx context.Context, username Username, contentT
 }
 
 // Create Initialize webspace
+//
+// A request that accepts `text/event-stream` gets status 200 and the progress as server-sent events: `event: progress` with a `Progress` as data, then either `event: done` with the `Webspace`, or `event: error` with an `Error`. Once begun, a creation goes on without its client.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2907,12 +2915,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateWithBodyWithResponse Initialize webspace
 	//
+	// A request that accepts `text/event-stream` gets status 200 and the progress as server-sent events: `event: progress` with a `Progress` as data, then either `event: done` with the `Webspace`, or `event: error` with an `Error`. Once begun, a creation goes on without its client.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /webspace/{username} (the `Create` operationId).
 	CreateWithBodyWithResponse(ctx context.Context, username Username, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAnswer, error)
 
 	// CreateWithResponse Initialize webspace
+	//
+	// A request that accepts `text/event-stream` gets status 200 and the progress as server-sent events: `event: progress` with a `Progress` as data, then either `event: done` with the `Webspace`, or `event: error` with an `Error`. Once begun, a creation goes on without its client.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6342,6 +6354,8 @@ func (c *ClientWithResponses) GetWithResponse(ctx context.Context, username User
 
 // CreateWithBodyWithResponse Initialize webspace
 //
+// A request that accepts `text/event-stream` gets status 200 and the progress as server-sent events: `event: progress` with a `Progress` as data, then either `event: done` with the `Webspace`, or `event: error` with an `Error`. Once begun, a creation goes on without its client.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /webspace/{username} (the `Create` operationId).
@@ -6354,6 +6368,8 @@ func (c *ClientWithResponses) CreateWithBodyWithResponse(ctx context.Context, us
 }
 
 // CreateWithResponse Initialize webspace
+//
+// A request that accepts `text/event-stream` gets status 200 and the progress as server-sent events: `event: progress` with a `Progress` as data, then either `event: done` with the `Webspace`, or `event: error` with an `Error`. Once begun, a creation goes on without its client.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

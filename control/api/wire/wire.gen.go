@@ -312,7 +312,7 @@ type Metrics struct {
 	// Samples Oldest first. They are kept in memory only, and begin anew when the daemon does.
 	Samples []Sample `json:"samples"`
 
-	// Step Seconds between samples
+	// Step Seconds between samples; a sleeping webspace has none
 	Step float64 `json:"step"`
 }
 
@@ -335,6 +335,18 @@ type Port = int32
 // Ports Mapping of external ports to internal container ports (port forwarding)
 type Ports map[string]Port
 
+// Progress defines model for Progress.
+type Progress struct {
+	// Percent Of this stage, where that is known
+	Percent *int32 `json:"percent,omitempty"`
+
+	// Stage `image`, `create`, `start`, `network`, `ssh`, `password`, `stop` or `done`
+	Stage string `json:"stage"`
+
+	// Text One line for people
+	Text string `json:"text"`
+}
+
 // ResizeRequest defines model for ResizeRequest.
 type ResizeRequest struct {
 	// Height Height of terminal (rows)
@@ -346,20 +358,20 @@ type ResizeRequest struct {
 
 // Sample defines model for Sample.
 type Sample struct {
-	// BytesReceived Since the sample before, as are the three that follow
+	// BytesReceived Since the sample before
 	BytesReceived int64 `json:"bytesReceived"`
-	BytesSent     int64 `json:"bytesSent"`
+
+	// BytesSent Since the sample before
+	BytesSent int64 `json:"bytesSent"`
 
 	// CPU Seconds of CPU time that were used since the sample before
 	CPU float64 `json:"cpu"`
 
 	// Memory Bytes in use at that time
-	Memory          int64     `json:"memory"`
-	PacketsReceived int64     `json:"packetsReceived"`
-	PacketsSent     int64     `json:"packetsSent"`
-	Processes       int64     `json:"processes"`
-	Running         bool      `json:"running"`
-	Time            time.Time `json:"time"`
+	Memory    int64     `json:"memory"`
+	Processes int64     `json:"processes"`
+	Running   bool      `json:"running"`
+	Time      time.Time `json:"time"`
 
 	// Wakes How often it woke since the sample before; left out where nothing records wakes
 	Wakes *int64 `json:"wakes,omitempty"`
