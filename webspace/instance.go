@@ -38,6 +38,10 @@ type Instance struct {
 
 	OOMSkip bool // never put to sleep because the node's memory runs short: its record, or the key `user.oomSkip`
 
+	// HeldUntil, the key `user.lanyard.held`: a part of Lanyard, perhaps on another node, works on it
+	// until then. So does its creation.
+	HeldUntil time.Time
+
 	building string // until when its creation may go on, and who is at it; "" when it is complete
 
 	// Purpose of an instance that is no member's, e.g. "connectivity-test": the key `user.lanyard.purpose`.
@@ -46,6 +50,9 @@ type Instance struct {
 
 // OOMSkipKey of an instance's configuration is the seed system's way to spare one when memory runs short.
 const OOMSkipKey = "user.oomSkip"
+
+// HeldKey of an instance's configuration: see Instance.HeldUntil.
+const HeldKey = Key + ".held"
 
 // PurposeKey of an instance's configuration says what a temporary one is for.
 const PurposeKey = Key + ".purpose"

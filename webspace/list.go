@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/lxc/incus/shared/api"
 )
@@ -108,6 +109,10 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 		i.Started = raw.LastUsedAt
 	}
 	i.Purpose, i.building = raw.Config[PurposeKey], raw.Config[buildingKey]
+	i.HeldUntil = until(raw.Config[HeldKey])
+	if b := until(i.building); b.After(i.HeldUntil) {
+		i.HeldUntil = b
+	}
 	i.Record, i.Imported, i.RecordErr = Decode(raw.Config)
 	if i.RecordErr == nil && i.Record.User != uid {
 		i.RecordErr = wrongUser(i.Name, uid, i.Record)
@@ -136,6 +141,13 @@ func truthy(v string) bool {
 		return true
 	}
 	return false
+}
+
+// until reads the time that a mark begins with.
+func until(mark string) time.Time {
+	text, _, _ := strings.Cut(mark, " ")
+	t, _ := time.Parse(time.RFC3339, text)
+	return t
 }
 
 func parseMAC(text string) net.HardwareAddr {
