@@ -37,7 +37,7 @@ type Node struct {
 // Run runs a node until ctx ends, and then returns nil; traffic flows on. c must be resolved. An error means that the
 // node could not start at all. ready is called once the programs are in place.
 func Run(ctx context.Context, c config.Config, version string, log *slog.Logger, ready func()) error {
-	store, err := connect(c)
+	store, err := Connect(c)
 	if err != nil {
 		return err
 	}

@@ -134,8 +134,8 @@ func dnsConfig(c config.Config, own []netip.Addr) (dns.Config, error) {
 	return out, errors.Join(errs...)
 }
 
-// connect makes the store of webspaces. It reads certificates; LXD need not be there.
-func connect(c config.Config) (*webspace.Store, error) {
+// Connect makes the store of webspaces. It reads certificates; LXD need not be there.
+func Connect(c config.Config) (*webspace.Store, error) {
 	o := webspace.Options{Address: c.LXD.Address, Project: c.LXD.Project, Prefix: c.LXD.Prefix, Timeout: c.LXD.Timeout,
 		Pool: webspace.Pool{First: c.LAN.Pool.First, Last: c.LAN.Pool.Last}}
 	for _, f := range []struct {

@@ -14,19 +14,19 @@ import (
 func TestCertificatesOfLXD(t *testing.T) {
 	n, _, _ := fakeNode(t)
 	c := n.config
-	if _, err := connect(c); err != nil {
+	if _, err := Connect(c); err != nil {
 		t.Error("LXD need not be there:", err)
 	}
 	name := filepath.Join(t.TempDir(), "c.pem")
 	c.LXD.Address, c.LXD.ServerCert, c.LXD.ClientCert, c.LXD.ClientKey = "https://192.0.2.9:8443", name, name, name
 	var e *config.Error
-	if _, err := connect(c); !errors.As(err, &e) || e.Next == "" {
+	if _, err := Connect(c); !errors.As(err, &e) || e.Next == "" {
 		t.Error(err)
 	}
 	if err := os.WriteFile(name, []byte("-----BEGIN CERTIFICATE-----\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := connect(c); err != nil {
+	if _, err := Connect(c); err != nil {
 		t.Error(err)
 	}
 }

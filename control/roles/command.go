@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/account"
 	"github.com/lanyard-project/lanyard/control/node"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/systemd"
@@ -31,7 +32,7 @@ func Command(version string, stdout, stderr io.Writer) *cobra.Command {
 	only := daemon(version, []Role{Node})
 	only.Use = "node"
 	only.Short = "Run only the dataplane of this machine (the same as --role node)"
-	root.AddCommand(only, &cobra.Command{
+	root.AddCommand(only, accountCommand(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), version)
@@ -138,9 +139,13 @@ func logger(c config.Log, w io.Writer) (*slog.Logger, error) {
 
 // Explain writes an error for a person: what failed, the likely cause, and the next command, a line each.
 func Explain(w io.Writer, err error) {
-	var e *config.Error
-	if errors.As(err, &e) {
-		fmt.Fprintf(w, "lanyardd: %s\n  cause: %s\n  next:  %s\n", e.What, e.Cause, e.Next)
+	const lines = "lanyardd: %s\n  cause: %s\n  next:  %s\n"
+	if e, ok := errors.AsType[*config.Error](err); ok {
+		fmt.Fprintf(w, lines, e.What, e.Cause, e.Next)
+		return
+	}
+	if e, ok := errors.AsType[*account.Error](err); ok {
+		fmt.Fprintf(w, lines, e.What, e.Cause, e.Next)
 		return
 	}
 	fmt.Fprintf(w, "lanyardd: %v\n", err)

@@ -20,8 +20,13 @@ import (
 
 const maxBody = 256 << 10 // 32 keys of 4 KiB and a password, with room
 
-// Serve lets root manage the accounts over a unix socket until ctx ends. What is changed is logged, without secrets.
+// Serve lets root manage the accounts over a unix socket until ctx ends. What is changed is logged, without secrets. Without
+// a manager or a socket it serves nobody.
 func Serve(ctx context.Context, a Manager, socket string, log *slog.Logger) error {
+	if a == nil || socket == "" {
+		<-ctx.Done()
+		return nil
+	}
 	l, err := listen(socket)
 	if err != nil {
 		return &account.Error{What: "cannot serve accounts to the administrator", Cause: err.Error(), Next: "correct accounts.socket",

@@ -40,7 +40,16 @@ var (
 
 // check checks a resolved configuration, in the order of its keys.
 func (c *Config) check() error {
-	for _, f := range []func() error{c.checkDevices, c.checkPeers, c.checkPorts, c.checkServices, c.checkDNS, c.checkWake, c.checkSizes} {
+	for _, f := range []func() error{
+		c.checkDevices,
+		c.checkPeers,
+		c.checkPorts,
+		c.checkServices,
+		c.checkDNS,
+		c.checkWake,
+		c.checkSizes,
+		c.Accounts.Check,
+	} {
 		if err := f(); err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ type Config struct {
 	DNS      DNS      `koanf:"dns" doc:"Names: those of webspaces, and what is forwarded. See how-to/configure-names.md."`
 	Limits   Limits   `koanf:"limits" doc:"Sizes of tables. Memory is allocated up front, see maps.md. A change takes effect with the next start."`
 	Timeouts Timeouts `koanf:"timeouts" doc:"After how long an idle outbound flow is forgotten."`
+	Accounts Accounts `koanf:"accounts" doc:"The members, and how they prove who they are. For the role control."`
 	Metrics  Metrics  `koanf:"metrics" doc:"The HTTP server for /metrics, /healthz and /readyz."`
 	Admin    Admin    `koanf:"admin" doc:"The socket for the lanyard command."`
 	Paths    Paths    `koanf:"paths" doc:"Where things are kept."`
@@ -196,9 +197,10 @@ func Default() Config {
 		Limits: Limits{Flows: 65536, Forwards: 16384, Endpoints: 16384, Peers: 1024, Tracks: 65536, Frags: 8192},
 		Timeouts: Timeouts{TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPClosed: 10 * time.Second,
 			UDP: 2 * time.Minute, UDPUnanswered: 30 * time.Second, ICMP: time.Minute},
-		Metrics: Metrics{Address: "127.0.0.1:9469"},
-		Admin:   Admin{Socket: "/run/lanyard/node.sock"},
-		Paths:   Paths{BPFFS: "/sys/fs/bpf/lanyard", State: "/run/lanyard"},
-		Log:     Log{Level: "info", Format: "text"},
+		Accounts: defaultAccounts(),
+		Metrics:  Metrics{Address: "127.0.0.1:9469"},
+		Admin:    Admin{Socket: "/run/lanyard/node.sock"},
+		Paths:    Paths{BPFFS: "/sys/fs/bpf/lanyard", State: "/run/lanyard"},
+		Log:      Log{Level: "info", Format: "text"},
 	}
 }
