@@ -18,6 +18,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/wake"
+	"github.com/lanyard-project/lanyard/control/webspaces"
 	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -135,25 +136,7 @@ func dnsConfig(c config.Config, own []netip.Addr) (dns.Config, error) {
 }
 
 // Connect makes the store of webspaces. It reads certificates; LXD need not be there.
-func Connect(c config.Config) (*webspace.Store, error) {
-	o := webspace.Options{Address: c.LXD.Address, Project: c.LXD.Project, Prefix: c.LXD.Prefix, Timeout: c.LXD.Timeout,
-		Pool: webspace.Pool{First: c.LAN.Pool.First, Last: c.LAN.Pool.Last}}
-	for _, f := range []struct {
-		key, name string
-		into      *string
-	}{{"lxd.server_cert", c.LXD.ServerCert, &o.ServerCert}, {"lxd.client_cert", c.LXD.ClientCert, &o.ClientCert},
-		{"lxd.client_key", c.LXD.ClientKey, &o.ClientKey}} {
-		if f.name == "" {
-			continue
-		}
-		b, err := os.ReadFile(f.name)
-		if err != nil {
-			return nil, &config.Error{What: "cannot use " + f.key, Cause: err.Error(), Next: "give the path of a PEM file that lanyardd can read", Err: err}
-		}
-		*f.into = string(b)
-	}
-	return webspace.Connect(o)
-}
+func Connect(c config.Config) (*webspace.Store, error) { return webspaces.Store(c) }
 
 // wakeConfig is the wake engine's.
 func wakeConfig(c config.Config) wake.Config {

@@ -46,7 +46,7 @@ func (c *Config) check() error {
 		c.checkPorts,
 		c.checkServices,
 		c.checkDNS,
-		c.checkWake,
+		c.checkWake, c.checkWebspaces,
 		c.checkSizes,
 		c.Accounts.Check,
 	} {

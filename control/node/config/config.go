@@ -7,24 +7,25 @@ import (
 
 // Config is the whole configuration of a node. Lists are comma-separated in the environment and in flags.
 type Config struct {
-	LAN      LAN      `koanf:"lan" doc:"The LAN. It must be the same on every node."`
-	Node     Node     `koanf:"node" doc:"This node."`
-	Underlay Underlay `koanf:"underlay" doc:"What carries tunnels to other nodes."`
-	Uplink   Uplink   `koanf:"uplink" doc:"The way to the outside."`
-	Peers    Peers    `koanf:"peers" doc:"The other nodes."`
-	Forwards Forwards `koanf:"forwards" doc:"Ports of webspaces that are reachable from outside."`
-	Egress   Egress   `koanf:"egress" doc:"What webspaces may reach through NAT."`
-	LXD      LXD      `koanf:"lxd" doc:"Where the webspaces are kept."`
-	DHCP     DHCP     `koanf:"dhcp" doc:"What webspaces are told by DHCP, beside their address."`
-	Wake     Wake     `koanf:"wake" doc:"Which packets boot a webspace that is asleep, and what that may cost."`
-	DNS      DNS      `koanf:"dns" doc:"Names: those of webspaces, and what is forwarded. See how-to/configure-names.md."`
-	Limits   Limits   `koanf:"limits" doc:"Sizes of tables. Memory is allocated up front, see maps.md. A change takes effect with the next start."`
-	Timeouts Timeouts `koanf:"timeouts" doc:"After how long an idle outbound flow is forgotten."`
-	Accounts Accounts `koanf:"accounts" doc:"The members, and how they prove who they are. For the role control."`
-	Metrics  Metrics  `koanf:"metrics" doc:"The HTTP server for /metrics, /healthz and /readyz."`
-	Admin    Admin    `koanf:"admin" doc:"The socket for the lanyard command."`
-	Paths    Paths    `koanf:"paths" doc:"Where things are kept."`
-	Log      Log      `koanf:"log" doc:"What the daemon writes to standard error."`
+	LAN       LAN       `koanf:"lan" doc:"The LAN. It must be the same on every node."`
+	Node      Node      `koanf:"node" doc:"This node."`
+	Underlay  Underlay  `koanf:"underlay" doc:"What carries tunnels to other nodes."`
+	Uplink    Uplink    `koanf:"uplink" doc:"The way to the outside."`
+	Peers     Peers     `koanf:"peers" doc:"The other nodes."`
+	Forwards  Forwards  `koanf:"forwards" doc:"Ports of webspaces that are reachable from outside."`
+	Egress    Egress    `koanf:"egress" doc:"What webspaces may reach through NAT."`
+	LXD       LXD       `koanf:"lxd" doc:"Where the webspaces are kept."`
+	DHCP      DHCP      `koanf:"dhcp" doc:"What webspaces are told by DHCP, beside their address."`
+	Webspaces Webspaces `koanf:"webspaces" doc:"What members may have."`
+	Wake      Wake      `koanf:"wake" doc:"Which packets boot a webspace that is asleep, and what that may cost."`
+	DNS       DNS       `koanf:"dns" doc:"Names: those of webspaces, and what is forwarded. See how-to/configure-names.md."`
+	Limits    Limits    `koanf:"limits" doc:"Sizes of tables. Memory is allocated up front, see maps.md. A change takes effect with the next start."`
+	Timeouts  Timeouts  `koanf:"timeouts" doc:"After how long an idle outbound flow is forgotten."`
+	Accounts  Accounts  `koanf:"accounts" doc:"The members, and how they prove who they are. For the role control."`
+	Metrics   Metrics   `koanf:"metrics" doc:"The HTTP server for /metrics, /healthz and /readyz."`
+	Admin     Admin     `koanf:"admin" doc:"The socket for the lanyard command."`
+	Paths     Paths     `koanf:"paths" doc:"Where things are kept."`
+	Log       Log       `koanf:"log" doc:"What the daemon writes to standard error."`
 }
 
 // LAN is the private network of all webspaces.
@@ -191,10 +192,11 @@ func Default() Config {
 		Forwards: Forwards{Ports: PortRange{49152, 65535}},
 		LXD: LXD{Address: "/var/lib/lxd/unix.socket", Project: "default", Prefix: "ws-",
 			Resync: 10 * time.Second, Timeout: 30 * time.Second},
-		DHCP:   DHCP{Lease: 2 * time.Hour},
-		Wake:   defaultWake(),
-		DNS:    DNS{Enabled: true, Cache: 16, Timeout: 4 * time.Second, Rate: 1000, Open: 1024, Share: 128},
-		Limits: Limits{Flows: 65536, Forwards: 16384, Endpoints: 16384, Peers: 1024, Tracks: 65536, Frags: 8192},
+		DHCP:      DHCP{Lease: 2 * time.Hour},
+		Webspaces: defaultWebspaces(),
+		Wake:      defaultWake(),
+		DNS:       DNS{Enabled: true, Cache: 16, Timeout: 4 * time.Second, Rate: 1000, Open: 1024, Share: 128},
+		Limits:    Limits{Flows: 65536, Forwards: 16384, Endpoints: 16384, Peers: 1024, Tracks: 65536, Frags: 8192},
 		Timeouts: Timeouts{TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPClosed: 10 * time.Second,
 			UDP: 2 * time.Minute, UDPUnanswered: 30 * time.Second, ICMP: time.Minute},
 		Accounts: defaultAccounts(),
