@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -21,27 +22,25 @@ var (
 	bRecords = []byte("records") // ID -> Record as JSON
 	bOf      = []byte("of")      // uid, ID -> nothing
 	bCounts  = []byte("counts")  // uid -> number of its records; 'all' -> of all
+	bWakes   = []byte("wakes")   // uid -> how often it was woken, ever
 	kAll     = []byte("all")
 )
 
-// lockWait is how long a predecessor may take to let go of the file.
-const lockWait = 5 * time.Second
-
 type disk struct{ db *bbolt.DB }
 
-// open opens the file, or begins a new one. One that is damaged is put aside: the past is worth less than the present.
-func open(name string, log *slog.Logger) (*disk, error) {
+// open opens the file, or begins a new one; wait is how long a predecessor may take to let go of it. One that is damaged is put aside: the past is worth less than the present.
+func open(name string, wait time.Duration, log *slog.Logger) (*disk, error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, &Problem{What: "could not make the ledger's folder", Err: err}
 	}
-	db, err := openWhole(name)
+	db, err := openWhole(name, wait)
 	if err != nil && !errors.Is(err, bolterrors.ErrTimeout) && !isSystem(err) {
 		aside := name + ".broken"
 		log.Warn("the ledger cannot be read, is put aside and begun anew", "file", name, "aside", aside, "err", err)
 		if err := os.Rename(name, aside); err != nil {
 			return nil, &Problem{What: "could not put the broken ledger aside", Err: err}
 		}
-		db, err = openWhole(name)
+		db, err = openWhole(name, wait)
 	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		err = errors.New("another process holds it")
@@ -60,13 +59,14 @@ func isSystem(err error) bool {
 
 // openWhole opens the file and reads all of it once. bbolt may panic on what is damaged; it is bounded, so that
 // looking at all of it takes milliseconds.
-func openWhole(name string) (db *bbolt.DB, err error) {
+func openWhole(name string, wait time.Duration) (db *bbolt.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a file that was cut faults where it is mapped
 	defer func() {
 		if p := recover(); p != nil {
 			db, err = nil, fmt.Errorf("it is damaged: %v", p)
 		}
 	}()
-	db, err = bbolt.Open(name, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+	db, err = bbolt.Open(name, 0o600, &bbolt.Options{Timeout: wait, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func openWhole(name string) (db *bbolt.DB, err error) {
 		return db, err
 	}
 	return db, db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bRecords, bOf, bCounts} {
+		for _, b := range [][]byte{bRecords, bOf, bCounts, bWakes} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
@@ -90,6 +90,13 @@ func openWhole(name string) (db *bbolt.DB, err error) {
 
 func check(db *bbolt.DB) error {
 	return db.View(func(tx *bbolt.Tx) error {
+		info, err := os.Stat(db.Path())
+		if err != nil {
+			return err
+		}
+		if info.Size() < tx.Size() { // before Check, which would fault in a goroutine of its own
+			return fmt.Errorf("it has %d bytes of %d", info.Size(), tx.Size())
+		}
 		var first error
 		for err := range tx.Check() { // all of them: the channel's sender must end
 			if first == nil {
@@ -126,6 +133,11 @@ func (d *disk) put(batch []Record, perWebspace, total int) error {
 			if err := errors.Join(t.records.Put(number(id), text), t.of.Put(ofKey(r.UID, id), nil),
 				t.count(number(uint64(r.UID)), 1), t.count(kAll, 1)); err != nil {
 				return err
+			}
+			if r.woke() {
+				if err := (tables{counts: tx.Bucket(bWakes)}).count(number(uint64(r.UID)), 1); err != nil {
+					return err
+				}
 			}
 			for t.counted(number(uint64(r.UID))) > uint64(perWebspace) {
 				k, _ := t.of.Cursor().Seek(number(uint64(r.UID)))
@@ -172,6 +184,15 @@ func (t tables) count(key []byte, by int) error {
 		return t.counts.Delete(key)
 	}
 	return t.counts.Put(key, number(uint64(n)))
+}
+
+// woken reads how often a webspace was woken.
+func (d *disk) woken(uid int) (n uint64, err error) {
+	err = d.db.View(func(tx *bbolt.Tx) error {
+		n = tables{counts: tx.Bucket(bWakes)}.counted(number(uint64(uid)))
+		return nil
+	})
+	return n, err
 }
 
 func (d *disk) all(before uint64, limit int) (Page, error) {

@@ -24,7 +24,8 @@ type Ledger struct {
 	log  *slog.Logger
 	sums *sums
 
-	wake chan struct{} // there is something to write, or somebody waits
+	lockWait time.Duration
+	wake     chan struct{} // there is something to write, or somebody waits
 
 	mu      sync.Mutex
 	disk    *disk // nil while it is not open
@@ -47,7 +48,7 @@ func New(o Options, log *slog.Logger) *Ledger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Ledger{o: o, log: log, sums: newSums(), wake: make(chan struct{}, 1), failed: errors.New("it is not open yet")}
+	return &Ledger{o: o, log: log, sums: newSums(), lockWait: 5 * time.Second, wake: make(chan struct{}, 1), failed: errors.New("it is not open yet")}
 }
 
 // Add notes a record. It never blocks: the record is written soon by Run, or lost when too many wait already.
@@ -87,7 +88,7 @@ const gather = 5 * time.Millisecond
 // Run opens the file and writes what is added, until ctx ends. Then it writes what is left and closes it. An error
 // leaves the records in the queue, for the next Run.
 func (l *Ledger) Run(ctx context.Context) (err error) {
-	d, err := open(l.o.File, l.log)
+	d, err := open(l.o.File, l.lockWait, l.log)
 	l.set(d, err)
 	if err != nil {
 		return err

@@ -28,16 +28,26 @@ func clamp(limit int) int {
 	return limit
 }
 
-func (l *Ledger) page(read func(*disk) (Page, error)) (Page, error) {
+// Woken is how often a webspace was woken since this ledger was begun. It never falls, whatever is forgotten.
+func (l *Ledger) Woken(uid int) (n uint64, err error) {
+	err = l.read(func(d *disk) (err error) { n, err = d.woken(uid); return err })
+	return n, err
+}
+
+func (l *Ledger) page(read func(*disk) (Page, error)) (p Page, err error) {
+	err = l.read(func(d *disk) (err error) { p, err = read(d); return err })
+	return p, err
+}
+
+func (l *Ledger) read(from func(*disk) error) error {
 	l.mu.Lock()
 	d, err := l.disk, l.failed
 	l.mu.Unlock()
-	if d == nil {
-		return Page{}, &Problem{What: "the ledger " + l.o.File + " cannot be read", Err: err}
+	if d != nil {
+		err = from(d)
 	}
-	p, err := read(d)
 	if err != nil {
-		return Page{}, &Problem{What: "the ledger " + l.o.File + " cannot be read", Err: err}
+		return &Problem{What: "the ledger " + l.o.File + " cannot be read", Err: err}
 	}
-	return p, nil
+	return nil
 }

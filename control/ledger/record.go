@@ -112,6 +112,9 @@ type Record struct {
 	Dropped int `json:"dropped,omitempty"`
 }
 
+// woke says that the webspace runs because of it.
+func (r Record) woke() bool { return r.Outcome == Done && (r.Kind == Wake || r.Kind == Thaw) }
+
 // Bounds of texts: an error of LXD may quote what a webspace wrote.
 const (
 	maxText = 1 << 10 // bytes

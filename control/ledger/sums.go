@@ -61,7 +61,7 @@ func (s *sums) add(r Record, lost bool) {
 	if lost {
 		s.s.Lost++
 	}
-	if r.Outcome != Done || r.Kind != Wake && r.Kind != Thaw {
+	if !r.woke() {
 		return
 	}
 	for _, step := range r.Split.Steps() {
