@@ -219,3 +219,10 @@ func eventually(t *testing.T, what string, done func() bool) {
 		}
 	}
 }
+
+// ctx ends with the test's limit.
+func (w *world) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	w.t.Cleanup(cancel)
+	return ctx
+}

@@ -154,15 +154,13 @@ func strictly(text []byte, into any) error {
 // session checks who may open a websocket, opens it, runs a session on it, and closes it with how that ended.
 func (o operations) session(w http.ResponseWriter, r *http.Request, username, action string,
 	run func(ctx context.Context, who account.Identity, c *socket, first []byte) (reason string, err error)) {
-	err := error(nil)
-	if !isWebsocket(r) {
+	who, err := o.target(r.Context(), username)
+	switch {
+	case err != nil:
+	case !isWebsocket(r):
 		err = fail(codeWebsocket, "", "")
-	} else {
+	default:
 		err = o.mayOpen(r)
-	}
-	var who account.Identity
-	if err == nil {
-		who, err = o.target(r.Context(), username)
 	}
 	if err == nil { // after the upgrade no status could say so
 		ctx, cancel := context.WithTimeout(r.Context(), o.o.ReadTime)

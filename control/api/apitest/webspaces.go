@@ -282,3 +282,16 @@ func (w *Webspaces) Samples(context.Context) ([]webspace.Sample, error) {
 }
 
 var _ api.Webspaces = (*Webspaces)(nil)
+
+// Rename gives a webspace to another uid.
+func (w *Webspaces) Rename(from, to int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, err := w.at("Rename", from)
+	if err == nil {
+		delete(w.all, from)
+		s.UID, s.Record.User, s.Name = to, to, "ws-u"+itoa(to)
+		w.all[to] = s
+	}
+	return err
+}

@@ -47,6 +47,7 @@ func (c *Config) check() error {
 		c.checkServices,
 		c.checkDNS,
 		c.checkWake, c.checkWebspaces,
+		c.checkAPI,
 		c.checkSizes,
 		c.Accounts.Check,
 	} {

@@ -19,6 +19,7 @@ type Config struct {
 	Webspaces Webspaces `koanf:"webspaces" doc:"What members may have."`
 	Wake      Wake      `koanf:"wake" doc:"Which packets boot a webspace that is asleep, and what that may cost."`
 	DNS       DNS       `koanf:"dns" doc:"Names: those of webspaces, and what is forwarded. See how-to/configure-names.md."`
+	API       API       `koanf:"api" doc:"The REST API (role control)."`
 	Limits    Limits    `koanf:"limits" doc:"Sizes of tables. Memory is allocated up front, see maps.md. A change takes effect with the next start."`
 	Timeouts  Timeouts  `koanf:"timeouts" doc:"After how long an idle outbound flow is forgotten."`
 	Accounts  Accounts  `koanf:"accounts" doc:"The members, and how they prove who they are. For the role control."`
@@ -195,6 +196,7 @@ func Default() Config {
 		DHCP:      DHCP{Lease: 2 * time.Hour},
 		Webspaces: defaultWebspaces(),
 		Wake:      defaultWake(),
+		API:       defaultAPI(),
 		DNS:       DNS{Enabled: true, Cache: 16, Timeout: 4 * time.Second, Rate: 1000, Open: 1024, Share: 128},
 		Limits:    Limits{Flows: 65536, Forwards: 16384, Endpoints: 16384, Peers: 1024, Tracks: 65536, Frags: 8192},
 		Timeouts: Timeouts{TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPClosed: 10 * time.Second,
