@@ -60,8 +60,8 @@ func TestAuthentication(t *testing.T) {
 	for _, who := range []string{"dev", "other", "admin"} {
 		w.want("POST", "/v1/webspace/self", who, `{"image":"alpine"}`, 201, `{}`)
 	}
-	w.people.Token("expired", 3, account.ErrExpired)
-	w.people.Token("revoked", 3, account.ErrRevoked)
+	w.people.Token("secret-of-old", 3, account.ErrExpired)
+	w.people.Token("secret-taken", 3, account.ErrRevoked)
 	bodies := map[string]string{"POST": `{"image":"alpine"}`, "PATCH": `{"httpPort":81}`, "PUT": "x"}
 	before := w.ask("GET", "/v1/webspaces", "admin", "").body
 	for _, o := range operations(t) {
@@ -81,8 +81,8 @@ func TestAuthentication(t *testing.T) {
 			{"Bearer garbage", "the token is not accepted", 401},
 			{"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiIzIiwiaXNfYWRtaW4iOnRydWV9.", "the token is not accepted", 401},
 			{"Bearer " + strings.Repeat("x", 20<<10), "the token is not accepted", 401},
-			{"Bearer expired", "your token has expired", 403},
-			{"Bearer revoked", "your token was revoked", 403},
+			{"Bearer secret-of-old", "your token has expired", 403},
+			{"Bearer secret-taken", "your token was revoked", 403},
 		} {
 			w.want(o.method, self, c.auth, body, c.status, c.message)
 		}

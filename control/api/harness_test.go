@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/lanyard-project/lanyard/control/account"
 	"github.com/lanyard-project/lanyard/control/api"
@@ -29,6 +32,8 @@ type world struct {
 	url    string // http://127.0.0.1:port
 	log    *lines
 	http   *http.Client
+	base   context.Context
+	conns  []*websocket.Conn // closed once the server has ended
 }
 
 // The members of every test: dev has an SSH key, new has none, and no webspace.
@@ -61,6 +66,8 @@ func newWorld(t *testing.T, change func(*api.Options, *api.Listeners)) *world {
 	t.Helper()
 	w := &world{t: t, spaces: apitest.NewWebspaces(t.TempDir()), people: apitest.NewAccounts(dev, other, fresh, admin), log: &lines{},
 		http: &http.Client{Transport: &http.Transport{}, Timeout: limit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	base, endBase := context.WithTimeout(context.Background(), limit)
+	w.base = base
 	o := api.Options{Webspaces: w.spaces, Accounts: w.people, Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		UserRate: 1e6, UserBurst: 1e6, AddressRate: 1e6, AddressBurst: 1e6, SampleEvery: time.Hour}
 	at := api.Listeners{Address: "127.0.0.1:0"}
@@ -82,6 +89,10 @@ func newWorld(t *testing.T, change func(*api.Options, *api.Listeners)) *world {
 		case <-time.After(limit):
 			t.Error("the server does not end")
 		}
+		for _, c := range w.conns {
+			c.CloseNow()
+		}
+		endBase()
 		if strings.Contains(w.log.String(), "made the API panic") {
 			t.Error(w.log.String())
 		}
@@ -220,9 +231,15 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// ctx ends with the test's limit.
-func (w *world) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	w.t.Cleanup(cancel)
-	return ctx
+// ctx ends with the test's limit, or when the server has ended.
+func (w *world) ctx() context.Context { return w.base }
+
+// alive says whether a process is there, and no zombie.
+func alive(pid string) bool {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return !strings.HasPrefix(rest, "Z")
 }

@@ -196,9 +196,12 @@ func (o operations) session(w http.ResponseWriter, r *http.Request, username, ac
 	defer stopWriting()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWrites, stopWriting) })()
 	c := &socket{conn: conn, stall: o.o.StallTime, input: newInput(maxPending), cancel: cancel, writing: writing}
-	// The last to go: cancelling makes a reader that still waits give up.
+	// The last to go. Ending its context any earlier would cut the connection before it is closed in order.
+	reading, stopReading := context.WithCancel(context.Background())
+	c.reading = reading
 	defer c.reader.Wait()
 	defer cancel()
+	defer stopReading()
 	o.work.Add(1)
 	defer o.work.Done()
 
@@ -252,7 +255,7 @@ type socket struct {
 	cancel context.CancelFunc
 	reader sync.WaitGroup
 
-	writing context.Context // of messages to the client
+	writing, reading context.Context // of messages to the client, and from it
 
 	mu   sync.Mutex
 	left bool
@@ -292,7 +295,7 @@ func (c *socket) receive(ctx context.Context, parse func([]byte) (webspace.Contr
 	c.reader.Go(func() {
 		defer c.input.end()
 		for {
-			kind, b, err := c.conn.Read(ctx)
+			kind, b, err := c.conn.Read(c.reading)
 			if err != nil {
 				c.leave()
 				return
