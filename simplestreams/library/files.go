@@ -14,12 +14,12 @@ import (
 )
 
 // Public is where anybody may fetch a file; "" if there is no such place.
-func (l *Library) Public(r simplestreams.Repo, f *catalog.File) string {
+func (l *Library) Public(ctx context.Context, r simplestreams.Repo, f *catalog.File) string {
 	src, err := l.source(r)
 	if err != nil {
 		return ""
 	}
-	return src.Public(f.Asset)
+	return src.Public(ctx, r, f.Asset)
 }
 
 // Open opens a file that is at hand: in the store, or in a local folder, which is believed as long as the file is the one

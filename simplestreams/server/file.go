@@ -28,9 +28,10 @@ func (s *Server) file(w *recorder, req *http.Request, r simplestreams.Repo, i *c
 		defer kept.Close()
 		return s.send(w, req, kept)
 	}
-	public := s.o.Library.Public(r, f)
-	if !s.o.PullThrough && public != "" {
-		return redirect(w, public)
+	if !s.o.PullThrough {
+		if public := s.o.Library.Public(req.Context(), r, f); public != "" {
+			return redirect(w, public)
+		}
 	}
 	if req.Method == http.MethodHead {
 		h.Set("Content-Length", strconv.FormatInt(f.Asset.Size, 10))
@@ -39,8 +40,10 @@ func (s *Server) file(w *recorder, req *http.Request, r simplestreams.Repo, i *c
 	}
 	d, err := s.o.Library.Fetch(req.Context(), r, i, f)
 	if err != nil {
-		if errors.Is(err, simplestreams.ErrBusy) && public != "" {
-			return redirect(w, public) // it does not fit here
+		if errors.Is(err, simplestreams.ErrBusy) { // it does not fit here
+			if public := s.o.Library.Public(req.Context(), r, f); public != "" {
+				return redirect(w, public)
+			}
 		}
 		return err
 	}

@@ -19,8 +19,8 @@ type Source interface {
 	List(ctx context.Context, r simplestreams.Repo, before *Listing) (*Listing, error)
 	// Open reads an asset from a byte on, and says how long the whole is (-1: unknown).
 	Open(ctx context.Context, r simplestreams.Repo, a Asset, from int64) (io.ReadCloser, int64, error)
-	// Public is the URL where anybody may fetch an asset; "" if there is none.
-	Public(a Asset) string
+	// Public is the URL where anybody may fetch an asset; "" if there is none. It may have to ask the source once for each repository.
+	Public(ctx context.Context, r simplestreams.Repo, a Asset) string
 	// Local says that reading an asset costs no more than reading a file.
 	Local() bool
 }

@@ -45,7 +45,7 @@ func (*Source) Name() string { return "folder" }
 func (*Source) Local() bool { return true }
 
 // Public is "": nobody else can read it.
-func (*Source) Public(source.Asset) string { return "" }
+func (*Source) Public(context.Context, simplestreams.Repo, source.Asset) string { return "" }
 
 // Has says whether there is a folder for the repository.
 func (s *Source) Has(r simplestreams.Repo) bool {

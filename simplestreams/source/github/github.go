@@ -42,7 +42,7 @@ type Source struct {
 	limit  limit
 
 	mu      sync.Mutex
-	private map[simplestreams.Repo]bool // whose assets need the token
+	private map[simplestreams.Repo]bool // whether its assets need the token; unknown if it is not there
 }
 
 // New checks the options.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,39 +16,72 @@ import (
 	"github.com/lanyard-project/lanyard/simplestreams/source"
 )
 
-// Public is where GitHub gives the asset to anybody, if that is one of the hosts that clients may be sent to.
-func (s *Source) Public(a source.Asset) string {
-	req, err := http.NewRequest(http.MethodGet, a.URL, nil)
-	if a.URL == "" || err != nil || s.hosts.check(req.URL) != nil {
+// Public is where GitHub gives the asset to anybody, if that is one of the hosts that clients may be sent to. With a token
+// the repository may be private: that is tried out, once.
+func (s *Source) Public(ctx context.Context, r simplestreams.Repo, a source.Asset) string {
+	public := s.public(a)
+	if public == "" || s.o.Token == "" {
+		return public
+	}
+	private, known := s.isPrivate(r)
+	if !known {
+		body, _, err := s.open(ctx, "fetch "+a.Name+" of "+r.String(), public, 0)
+		switch {
+		case err == nil:
+			body.Close()
+		case errors.Is(err, simplestreams.ErrNotFound):
+			private = true
+		default:
+			return ""
+		}
+		s.setPrivate(r, private)
+	}
+	if private {
 		return ""
 	}
-	return req.URL.String()
+	return public
+}
+
+func (s *Source) public(a source.Asset) string {
+	u, err := url.Parse(a.URL)
+	if a.URL == "" || err != nil || s.hosts.check(u) != nil {
+		return ""
+	}
+	return u.String()
+}
+
+func (s *Source) isPrivate(r simplestreams.Repo) (private, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	private, known = s.private[r]
+	return private, known
+}
+
+func (s *Source) setPrivate(r simplestreams.Repo, private bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.private) > 10_000 {
+		clear(s.private)
+	}
+	s.private[r] = private
 }
 
 // Open reads an asset: at its public URL, which counts for no limit, or else through the API with the token.
 func (s *Source) Open(ctx context.Context, r simplestreams.Repo, a source.Asset, from int64) (io.ReadCloser, int64, error) {
 	what := "fetch " + a.Name + " of " + r.String()
-	public := s.Public(a)
-	s.mu.Lock()
-	private := s.private[r]
-	s.mu.Unlock()
-	if public != "" && !private {
+	public := s.public(a)
+	if private, _ := s.isPrivate(r); public != "" && !private {
 		body, size, err := s.open(ctx, what, public, from)
 		if err == nil || s.o.Token == "" || !errors.Is(err, simplestreams.ErrNotFound) {
 			return body, size, err
 		}
 	}
-	if _, err := strconv.ParseInt(a.ID, 10, 64); err != nil {
-		return nil, 0, &simplestreams.Problem{What: what, Cause: "it is at no host that is known", Next: "name the host in images.download_hosts if you trust it", Kind: simplestreams.ErrUpstream}
+	if _, err := strconv.ParseInt(a.ID, 10, 64); err != nil || public == "" && s.o.Token == "" {
+		return nil, 0, &simplestreams.Problem{What: what, Cause: fmt.Sprintf("it is at no host that is known: %.100q", a.URL), Next: "name the host in images.download_hosts if you trust it", Kind: simplestreams.ErrUpstream}
 	}
 	body, size, err := s.open(ctx, what, s.base.String()+"/repos/"+r.Owner+"/"+r.Name+"/releases/assets/"+a.ID, from)
 	if err == nil && public != "" {
-		s.mu.Lock()
-		if len(s.private) > 10_000 {
-			clear(s.private)
-		}
-		s.private[r] = true
-		s.mu.Unlock()
+		s.setPrivate(r, true)
 	}
 	return body, size, err
 }
