@@ -111,6 +111,8 @@ func fakeNode(dir string) http.Handler {
 	}
 	mux.HandleFunc("GET "+nodeapi.PathStatus, serve("status.json", "application/json"))
 	mux.HandleFunc("GET "+nodeapi.PathDrops, serve("drops.ndjson", "application/x-ndjson"))
+	mux.HandleFunc("GET "+nodeapi.PathWakes, serve("wakes.json", "application/json"))
+	mux.HandleFunc("GET "+nodeapi.PathAwake, serve("awake.json", "application/json"))
 	mux.HandleFunc("POST "+nodeapi.PathResync, serve("resync.json", "application/json"))
 	return mux
 }

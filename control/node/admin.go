@@ -87,6 +87,8 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("GET "+nodeapi.PathStatus, func(w http.ResponseWriter, _ *http.Request) { answer(w, n.Status()) })
 	mux.HandleFunc("GET "+nodeapi.PathDrops, func(w http.ResponseWriter, r *http.Request) { n.streamDrops(w, r, streams) })
 	mux.HandleFunc("POST "+nodeapi.PathResync, n.resync)
+	mux.HandleFunc("GET "+nodeapi.PathWakes, n.wakes)
+	mux.HandleFunc("GET "+nodeapi.PathAwake, n.awake)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, nodeapi.Error{Code: nodeapi.CodeNotFound, What: "there is no " + r.Method + " here",
 			Cause: "client and daemon may be of different versions", Next: "compare them: lanyard version"})

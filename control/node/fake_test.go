@@ -158,6 +158,7 @@ func fakeNode(t testing.TB) (*Node, *fakePlane, *fakeAgent) {
 	a := &fakeAgent{status: agent.Status{Connected: true, LXDSeen: time.Now(), LastSync: time.Now(), Duration: 5 * time.Millisecond, Runs: 4, Fresh: true,
 		PeerNames: map[netip.Addr]string{netip.MustParseAddr("192.0.2.2"): "node2"},
 		Problems:  []agent.Problem{{Subject: "webspace ws-u9", Err: errors.New("its record is no JSON")}}}}
-	n := &Node{config: c, version: "v1", started: time.Now(), log: log, plane: p, agent: a, dhcp: fakeDHCP{running: true}, dns: fakeDNS{running: true}, supervisor: supervise.New(log)}
+	n := &Node{config: c, version: "v1", started: time.Now(), log: log, plane: p, agent: a, dhcp: fakeDHCP{running: true}, dns: fakeDNS{running: true}, supervisor: supervise.New(log),
+		ledger: fakeLedger{}, keeper: &fakeKeeper{}}
 	return n, p, a
 }

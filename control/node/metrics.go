@@ -91,7 +91,7 @@ func everyMetric() []metric {
 		mProblems, mLXD, mLXDSeen, mSyncs, mSyncFailures, mSyncLast, mSyncTook, mDHCPRunning, mDHCPLeases, mDHCPReceived,
 		mDHCPSent, mDHCPDropped, mDNSRunning, mDNSRecords, mDNSQueries, mDNSTCP, mDNSAnswers, mDNSDropped, mDNSCoalesced, mDNSPrefetched,
 		mDNSRebound, mDNSOverloaded, mDNSEntries, mDNSBytes, mDNSOpen, mDNSConns, mDNSUp, mDNSUpAnswers, mDNSUpSeconds, mDNSUpFailed,
-		mPartsDown, mScrapeErrors}
+		mPower, mWakeStep, mLedgerLost, mMemory, mShort, mWatched, mPartsDown, mScrapeErrors}
 }
 
 // webspaceMetrics are given only when metrics.webspaces is on.
@@ -140,6 +140,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.agent(give, len(status.Problems))
 	c.dhcp(give)
 	c.dns(give)
+	c.power(give, out)
 	for source, n := range c.sums.failures() {
 		give(mScrapeErrors, n, source)
 	}

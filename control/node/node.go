@@ -32,6 +32,8 @@ type Node struct {
 	dhcp       leaser
 	dns        namer // nil: not enabled
 	supervisor *supervise.Supervisor
+	ledger     history // nil: nobody is woken
+	keeper     keeper  // nil: nobody is put to sleep
 }
 
 // Run runs a node until ctx ends, and then returns nil; traffic flows on. c must be resolved. An error means that the

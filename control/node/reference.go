@@ -40,8 +40,11 @@ Names of webspaces say whose they are, so that these are only given with ` + "`m
 func table(b *strings.Builder, list []metric) {
 	for _, m := range list {
 		kind := "gauge"
-		if m.kind == counter {
+		switch m.kind {
+		case counter:
 			kind = "counter"
+		case histogram:
+			kind = "histogram"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", m.name, kind, strings.Join(m.labels, ", "), m.help)
 	}

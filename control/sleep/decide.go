@@ -62,20 +62,19 @@ func (s Seen) depth(idle time.Duration) Depth {
 	return None
 }
 
-// Due says when the next step down is, if nothing happens; zero: never.
-func (s Seen) Due() time.Time {
-	var after time.Duration
-	switch {
-	case !s.active():
-	case s.Status == webspace.Running && s.NapAfter > 0 && (s.SleepAfter == 0 || s.NapAfter < s.SleepAfter):
-		after = s.NapAfter
-	case s.SleepAfter > 0:
-		after = s.SleepAfter
+// Due says when it naps and when it sleeps, if nothing happens; zero: never. It does not nap on the way when it would
+// sleep as soon, or naps already.
+func (s Seen) Due() (nap, asleep time.Time) {
+	if !s.active() {
+		return
 	}
-	if after == 0 {
-		return time.Time{}
+	if s.SleepAfter > 0 {
+		asleep = s.LastUse().Add(s.SleepAfter)
 	}
-	return s.LastUse().Add(after)
+	if s.NapAfter > 0 && s.Status == webspace.Running && (s.SleepAfter == 0 || s.NapAfter < s.SleepAfter) {
+		nap = s.LastUse().Add(s.NapAfter)
+	}
+	return nap, asleep
 }
 
 // Step is a decision: put this webspace to sleep so deep, for that cause.

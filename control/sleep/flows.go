@@ -115,6 +115,8 @@ func endpoint(text string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a.Unmap(), uint16(n)), nil
 }
 
+func itoa(n uint16) string { return strconv.Itoa(int(n)) }
+
 // flows gives a webspace's live connections: what the kernel says now, or else what the dataplane has followed from the
 // beginning. It is an error when neither is known.
 func (k *Keeper) flows(s Seen) ([]dataplane.Flow, error) {

@@ -41,9 +41,9 @@ func TestConnectionHolds(t *testing.T) {
 		w.set(func() { w.flowing[addr(1)] = []dataplane.Flow{visitor} })
 		w.run(t, 2*time.Hour) // without a packet
 		w.want(t)
-		a, ok, err := w.k.Why(t.Context(), 1)
-		if err != nil || !ok || len(a.Reasons) != 1 || a.Reasons[0].Kind != ByFlow || a.Reasons[0].What != "192.0.2.1:999 -> 172.24.1.1:80" {
-			t.Errorf("%+v %v %v", a, ok, err)
+		a := w.why(t, 1)
+		if len(a.Reasons) != 1 || a.Reasons[0].Kind != ByFlow || a.Reasons[0].What != "tcp 192.0.2.1:999 -> port 80" {
+			t.Errorf("%+v", a)
 		}
 		w.used(1) // its end
 		w.set(func() { w.flowing = nil })
@@ -73,7 +73,7 @@ func TestUnknownConnectionsHold(t *testing.T) {
 		w.k.sockets = nil // and the dataplane has not followed them from the beginning
 		w.run(t, 3*time.Hour)
 		w.want(t)
-		if a, _, _ := w.k.Why(t.Context(), 1); len(a.Reasons) != 1 || a.Reasons[0].Kind != ByUnknown {
+		if a := w.why(t, 1); len(a.Reasons) != 1 || a.Reasons[0].Kind != ByUnknown {
 			t.Errorf("%+v", a)
 		}
 		w.set(func() { w.activity[addr(1)] = dataplane.Activity{FlowsKnown: true} })
@@ -89,13 +89,13 @@ func TestExecHolds(t *testing.T) {
 		w.set(func() { w.ops = []webspace.Operation{{Instance: "ws-u1", What: "Executing command"}} })
 		w.run(t, 3*time.Hour)
 		w.want(t)
-		if a, _, _ := w.k.Why(t.Context(), 1); len(a.Reasons) != 1 || a.Reasons[0].What != "Executing command" {
+		if a := w.why(t, 1); len(a.Reasons) != 1 || a.Reasons[0].What != "Executing command" {
 			t.Errorf("%+v", a)
 		}
 		w.set(func() { w.ops = []webspace.Operation{{Instance: "ws-u2"}} })
 		w.run(t, 45*time.Second)
 		w.want(t)
-		if a, _, _ := w.k.Why(t.Context(), 1); len(a.Reasons) != 1 || a.Reasons[0].Kind != ByUse {
+		if a := w.why(t, 1); len(a.Reasons) != 1 || a.Reasons[0].Kind != ByUse {
 			t.Errorf("%+v", a)
 		}
 		w.run(t, 30*time.Second)
@@ -237,26 +237,35 @@ func TestThresholds(t *testing.T) {
 func TestWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{}, policy, webspace.Idle{})
-		if _, ok, err := w.k.Why(t.Context(), 9); ok || err != nil {
-			t.Error(ok, err)
-		}
-		if a, _, _ := w.k.Why(t.Context(), 2); len(a.Reasons) != 1 || a.Reasons[0].Kind != ByPolicy || !a.Due.IsZero() {
+		if a := w.why(t, 2); len(a.Reasons) != 1 || a.Reasons[0].Kind != ByPolicy {
 			t.Errorf("%+v", a)
 		}
-		if a, _, _ := w.k.Why(t.Context(), 1); len(a.Reasons) != 1 || a.Reasons[0].Kind != ByUse || time.Until(a.Due) != time.Minute {
-			t.Errorf("%+v", a)
+		a := w.why(t, 1)
+		nap, asleep := a.Due()
+		if len(a.Reasons) != 1 || a.Reasons[0].Kind != ByUse || time.Until(nap) != time.Minute || time.Until(asleep) != time.Hour {
+			t.Errorf("%+v %v %v", a, nap, asleep)
 		}
 		w.set(func() { w.spaces[1].Status = webspace.Frozen })
-		if a, _, _ := w.k.Why(t.Context(), 1); time.Until(a.Due) != time.Hour {
+		a = w.why(t, 1)
+		if nap, asleep := a.Due(); !nap.IsZero() || time.Until(asleep) != time.Hour || len(a.Reasons) != 0 {
 			t.Errorf("%+v", a)
 		}
 		w.set(func() { w.spaces[1].Status = webspace.Stopped })
-		if a, ok, err := w.k.Why(t.Context(), 1); !ok || err != nil || len(a.Reasons) != 0 || !a.Due.IsZero() {
+		a = w.why(t, 1)
+		if nap, asleep := a.Due(); !nap.IsZero() || !asleep.IsZero() || len(a.Reasons) != 0 {
 			t.Errorf("%+v", a)
 		}
 		w.set(func() { w.deaf = errors.New("no LXD") })
-		if a, ok, err := w.k.Why(t.Context(), 2); !ok || err != nil || a.Reasons[0].Kind != ByUnknown {
+		if a := w.why(t, 2); len(a.Reasons) != 3 || a.Reasons[2].Kind != ByUnknown {
 			t.Errorf("%+v", a)
+		}
+		w.used(2)
+		if list, err := w.k.All(t.Context()); err != nil || len(list) != 2 {
+			t.Errorf("%+v %v", list, err)
+		}
+		w.set(func() { w.blind = errors.New("no maps") })
+		if _, err := w.k.All(t.Context()); err == nil {
+			t.Error("it knows everything")
 		}
 	})
 }

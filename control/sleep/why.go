@@ -1,7 +1,9 @@
 package sleep
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/lanyard-project/lanyard/dataplane"
@@ -24,9 +26,10 @@ const (
 // Reason is one thing that keeps a webspace awake.
 type Reason struct {
 	Kind  ReasonKind
-	What  string         // in words
-	Since time.Time      // zero: unknown
-	Flow  dataplane.Flow // when Kind is ByFlow
+	What  string    // in words
+	Since time.Time // zero: unknown
+	Until time.Time // zero: unknown
+	Flow  dataplane.Flow
 }
 
 // keeps are the reasons against putting a webspace to sleep, its policy and last use aside.
@@ -36,7 +39,7 @@ func (k *Keeper) keeps(s Seen, ops []webspace.Operation) []Reason {
 		out = append(out, Reason{Kind: BySession, What: h.What, Since: h.Since})
 	}
 	if s.HeldUntil.After(time.Now()) {
-		out = append(out, Reason{Kind: BySession, What: "a session on another node"})
+		out = append(out, Reason{Kind: BySession, What: "a session on another node", Until: s.HeldUntil})
 	}
 	for _, op := range ops {
 		out = append(out, Reason{Kind: ByOperation, What: op.What, Since: op.Since})
@@ -57,47 +60,53 @@ func (k *Keeper) keeps(s Seen, ops []webspace.Operation) []Reason {
 // direction puts who opened a connection first.
 func direction(f dataplane.Flow) string {
 	if f.Passive {
-		return f.Remote.String() + " -> " + f.Local.String()
+		return "tcp " + f.Remote.String() + " -> port " + itoa(f.Local.Port())
 	}
-	return f.Local.String() + " -> " + f.Remote.String()
+	return "tcp to " + f.Remote.String()
 }
 
-// Answer says whether a webspace is awake, and why.
+// Answer says whether a webspace is awake, and why. No reasons: it is not, or it will not be for long.
 type Answer struct {
 	Seen
-	Idle    time.Duration // since its last use
-	Due     time.Time     // of its next step down, if nothing happens; zero: never
-	Reasons []Reason      // why it is awake; none: it is not, or it will not be for long
+	Reasons []Reason
 }
 
-// Why looks at one webspace of this node; ok is false when it is not here.
-func (k *Keeper) Why(ctx context.Context, uid int) (a Answer, ok bool, err error) {
+// All looks at every webspace of this node, the one that was used last first.
+func (k *Keeper) All(ctx context.Context) ([]Answer, error) {
 	list, err := k.see()
 	if err != nil {
-		return a, false, err
+		return nil, err
 	}
-	ops, opsErr := k.operations(ctx, list)
+	ops, unread := k.operations(ctx, list)
+	out := make([]Answer, 0, len(list))
 	for _, s := range k.withHeld(list) {
-		if s.UID != uid {
-			continue
+		a := Answer{Seen: s, Reasons: k.reasons(s, ops[s.Name])}
+		if unread != nil && s.active() {
+			a.Reasons = append(a.Reasons, Reason{Kind: ByUnknown, What: "what LXD is doing cannot be read: " + unread.Error()})
 		}
-		now := time.Now()
-		a = Answer{Seen: s, Due: s.Due(), Reasons: []Reason{}}
-		if !s.active() {
-			return a, true, nil
-		}
-		a.Idle = max(0, now.Sub(s.LastUse()))
-		a.Reasons = append(a.Reasons, k.keeps(s, ops[s.Name])...)
-		if opsErr != nil {
-			a.Reasons = append(a.Reasons, Reason{Kind: ByUnknown, What: "what LXD is doing cannot be read: " + opsErr.Error()})
-		}
-		switch {
-		case s.Status == webspace.Running && s.NapAfter == 0 && s.SleepAfter == 0:
-			a.Reasons = append(a.Reasons, Reason{Kind: ByPolicy, What: "it has neither a time to nap nor one to sleep"})
-		case len(a.Reasons) == 0 && a.Due.After(now):
-			a.Reasons = append(a.Reasons, Reason{Kind: ByUse, What: "it was used", Since: s.LastUse()})
-		}
-		return a, true, nil
+		out = append(out, a)
 	}
-	return a, false, nil
+	slices.SortFunc(out, func(a, b Answer) int {
+		return cmp.Or(b.LastUse().Compare(a.LastUse()), cmp.Compare(a.UID, b.UID))
+	})
+	return out, nil
+}
+
+func (k *Keeper) reasons(s Seen, ops []webspace.Operation) []Reason {
+	if !s.active() {
+		return nil
+	}
+	out := k.keeps(s, ops)
+	nap, asleep := s.Due()
+	if nap.IsZero() && asleep.IsZero() {
+		return append(out, Reason{Kind: ByPolicy, What: "it has neither a time to nap nor one to sleep"})
+	}
+	next := asleep
+	if !nap.IsZero() {
+		next = nap
+	}
+	if len(out) == 0 && s.Status == webspace.Running && next.After(time.Now()) {
+		out = append(out, Reason{Kind: ByUse, What: "it was used", Since: s.LastUse(), Until: next})
+	}
+	return out
 }

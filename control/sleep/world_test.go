@@ -87,6 +87,22 @@ func (w *world) want(t *testing.T, did ...string) {
 	}
 }
 
+// why asks about one webspace.
+func (w *world) why(t *testing.T, uid int) Answer {
+	t.Helper()
+	list, err := w.k.All(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range list {
+		if a.UID == uid {
+			return a
+		}
+	}
+	t.Fatalf("ws-u%d is not there", uid)
+	return Answer{}
+}
+
 func (w *world) local() []webspace.Instance {
 	w.mu.Lock()
 	defer w.mu.Unlock()

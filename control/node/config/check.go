@@ -46,8 +46,8 @@ func (c *Config) check() error {
 		c.checkPorts,
 		c.checkServices,
 		c.checkDNS,
-		c.checkWake, c.checkWebspaces,
 		c.checkAPI,
+		c.checkWake, c.checkSleep, c.checkLedger, c.checkWebspaces,
 		c.checkSizes,
 		c.Accounts.Check,
 	} {

@@ -18,6 +18,8 @@ type Config struct {
 	DHCP      DHCP      `koanf:"dhcp" doc:"What webspaces are told by DHCP, beside their address."`
 	Webspaces Webspaces `koanf:"webspaces" doc:"What members may have."`
 	Wake      Wake      `koanf:"wake" doc:"Which packets boot a webspace that is asleep, and what that may cost."`
+	Sleep     Sleep     `koanf:"sleep" doc:"Which webspaces go to sleep, beside their own idle times. See how-to/put-to-sleep.md."`
+	Ledger    Ledger    `koanf:"ledger" doc:"What the node remembers of wakes and sleeps: lanyard wakes."`
 	DNS       DNS       `koanf:"dns" doc:"Names: those of webspaces, and what is forwarded. See how-to/configure-names.md."`
 	API       API       `koanf:"api" doc:"The REST API (role control)."`
 	Limits    Limits    `koanf:"limits" doc:"Sizes of tables. Memory is allocated up front, see maps.md. A change takes effect with the next start."`
@@ -197,6 +199,8 @@ func Default() Config {
 		Webspaces: defaultWebspaces(),
 		Wake:      defaultWake(),
 		API:       defaultAPI(),
+		Sleep:     defaultSleep(),
+		Ledger:    defaultLedger(),
 		DNS:       DNS{Enabled: true, Cache: 16, Timeout: 4 * time.Second, Rate: 1000, Open: 1024, Share: 128},
 		Limits:    Limits{Flows: 65536, Forwards: 16384, Endpoints: 16384, Peers: 1024, Tracks: 65536, Frags: 8192},
 		Timeouts: Timeouts{TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPClosed: 10 * time.Second,

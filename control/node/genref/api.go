@@ -22,6 +22,8 @@ use. It speaks HTTP with JSON, so that scripts can use it too:
 | ` + "`GET /v1/node/status`" + ` | Status |
 | ` + "`GET /v1/node/drops?webspace=NAME`" + ` | a stream of Drop, one JSON object per line; an empty line now and then shows that it lives. Without webspace: all |
 | ` + "`POST /v1/node/resync`" + ` | looks at LXD again, applies, and answers with a SyncResult |
+| ` + "`GET /v1/node/wakes?webspace=W&before=ID&limit=N`" + ` | WakePage: wakes and sleeps older than the one with that id. W is a name or a uid; without it: all |
+| ` + "`GET /v1/node/awake?webspace=W`" + ` | AwakeList: what keeps a webspace awake; without it: all |
 
 Any status but 200 carries an Error as ` + "`application/problem+json`" + `. Its codes:
 
@@ -59,7 +61,11 @@ func apiReference(folder string) (string, error) {
 			}
 		}
 	}
-	for _, f := range []*ast.File{types, errors} {
+	wakes, err := parser.ParseFile(files, folder+"/wakes.go", nil, parser.ParseComments)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range []*ast.File{types, wakes, errors} {
 		structs(&b, f)
 	}
 	return b.String(), nil

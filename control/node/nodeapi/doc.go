@@ -9,6 +9,8 @@
 //	GET  /v1/node/drops?webspace=W   -> a stream of Drop, one JSON object per line (application/x-ndjson); an empty
 //	                                    line now and then shows that the stream lives; without webspace: all
 //	POST /v1/node/resync             -> SyncResult; looks at LXD again and applies, before it answers
+//	GET  /v1/node/wakes?webspace=W&before=ID&limit=N -> WakePage; W is a name or a uid; without it: all
+//	GET  /v1/node/awake?webspace=W   -> AwakeList; without webspace: all
 //
 // Every other answer than 200 carries an Error (application/problem+json).
 package nodeapi

@@ -13,6 +13,8 @@ const (
 	PathStatus = "/v1/node/status"
 	PathDrops  = "/v1/node/drops"
 	PathResync = "/v1/node/resync"
+	PathWakes  = "/v1/node/wakes"
+	PathAwake  = "/v1/node/awake"
 )
 
 // Status is everything that a node can say about itself at one moment. Lists are sorted, and never null in JSON.
