@@ -17,7 +17,7 @@ import (
 // larger number there, and why in the commit.
 func TestBudget(t *testing.T) {
 	budget := readBudget(t)
-	for object, load := range map[string]func() (*ebpf.CollectionSpec, error){"Tc": bpf.LoadTc, "Xdp": bpf.LoadXdp} {
+	for object, load := range map[string]func() (*ebpf.CollectionSpec, error){"Tc": bpf.LoadTc, "Xdp": bpf.LoadXdp, "Sockets": bpf.LoadSockets} {
 		spec, err := load()
 		if err != nil {
 			t.Fatal(err)

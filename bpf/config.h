@@ -32,6 +32,8 @@ const volatile __u32 bridge_ifindex;
  */
 const volatile __u32 route_ifindex;
 
+const volatile __u32 parking_ifindex; /* the TAP through which user space gets parked packets, and sends them on */
+
 const volatile __u16 lan_mtu = 1450;
 const volatile __u16 uplink_mtu = 1500;
 
@@ -44,3 +46,13 @@ const volatile __u32 error_rate = 50;
 const volatile __u32 error_burst = 100;
 const volatile __u32 sample_rate = 100;
 const volatile __u32 sample_burst = 100;
+/* Of waking: for each webspace, and for the whole node. */
+const volatile __u32 park_rate = 1000, park_burst = 1000;
+const volatile __u32 node_park_rate = 10000, node_park_burst = 10000;
+const volatile __u32 reset_rate = 200, reset_burst = 400;
+const volatile __u32 node_reset_rate = 2000, node_reset_burst = 4000;
+const volatile __u32 challenge_rate = 2000, challenge_burst = 2000;
+const volatile __u32 node_challenge_rate = 20000, node_challenge_burst = 20000;
+const volatile __u32 verify_rate = 50, verify_burst = 100;
+const volatile __u32 node_verify_rate = 1000, node_verify_burst = 1000;
+const volatile __u32 event_rate = 200, event_burst = 400;

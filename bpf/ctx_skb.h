@@ -76,6 +76,12 @@ static __always_inline int ctx_redirect(CTX *ctx __attribute__((unused)), __u32 
 	return SENT;
 }
 
+/* A copy of it out of an interface. */
+static __always_inline void ctx_copy(CTX *ctx, __u32 ifindex)
+{
+	bpf_clone_redirect(ctx, ifindex, 0);
+}
+
 /* Into the stack of this node, as if it had come in by that interface. */
 static __always_inline int ctx_receive(CTX *ctx __attribute__((unused)), __u32 ifindex)
 {

@@ -80,6 +80,8 @@ static __always_inline int ctx_redirect_peer(CTX *ctx, __u32 ifindex)
 	return ctx_redirect(ctx, ifindex);
 }
 
+/* What would be copied, or answered, is left to tcx. */
+#define ctx_copy(ctx, ifindex) ((void)0)
 /* The bridge cannot be reached from here: callers see to it that this is not needed. */
 #define ctx_receive(ctx, ifindex) (-REASON_CHANGE_FAILED)
 #define ctx_resize(ctx, size) (-1)

@@ -2,8 +2,8 @@
 /* Hands a frame to an endpoint of the LAN, wherever that is. */
 #pragma once
 
-#include "icmp_error.h"
 #include "mss.h"
+#include "park.h"
 #include "route.h"
 
 /* A routed packet that the fast path cannot send on: its addresses are the LAN's by now, so the bridge can. */
@@ -12,8 +12,11 @@ static __always_inline int by_bridge(CTX *ctx)
 	return ctx_redirect(ctx, bridge_ifindex);
 }
 
-/* Rewrites a packet and delivers it. The caller has asked about TTL and size. */
-static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, const struct endpoint *ep, const struct peer *peer)
+/*
+ * Rewrites a packet and delivers it. The caller has asked about TTL and size, and of an endpoint that is_held what is to become
+ * of the packet (held: DELIVER or PARK, else 0).
+ */
+static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, const struct endpoint *ep, const struct peer *peer, int held)
 {
 	__be32 to = get_v4(&ep->vtep);
 	__u32 ifindex = ep->ifindex, slot = ep->slot;
@@ -24,9 +27,13 @@ static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, 
 	v = clamp_mss(ctx, p, uplink_mtu); /* what the webspace will send */
 	if (v)
 		return v;
+	if (held == DELIVER)
+		ifindex = ep->port;
 	v = rewrite(ctx, p, r);
 	if (v)
 		return v;
+	if (held == PARK)
+		return park(ctx, slot);
 	if (ifindex) {
 		count_rx(ctx, slot, p->len);
 		return ctx_redirect_peer(ctx, ifindex);
@@ -44,7 +51,7 @@ static __always_inline struct peer *peer_of(const struct endpoint *ep)
 /* XDP has no bridge to fall back to: what it may not be able to deliver is left to the tcx program, untouched. */
 static __always_inline bool leave_to_tcx(const struct endpoint *ep, const struct peer *peer)
 {
-	return IS_XDP && !ep->ifindex && (!peer || !(peer->flags & PEER_READY));
+	return IS_XDP && !ep->ifindex && (!peer || !(peer->flags & PEER_READY)); /* which is true of one that is_held, too */
 }
 
 /*

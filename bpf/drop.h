@@ -10,11 +10,11 @@ enum { SECOND = 1000000000 };
  * Takes a token. Two CPUs may take the same one: the rate is approximate, the bound is not far off. The coarse clock
  * (a tick) is good enough because every bucket holds many ticks' worth.
  */
-static __always_inline bool take_token(__u32 slot, __u32 kind, __u32 rate, __u32 burst)
+static __always_inline bool take_token_at(__u64 now, __u32 slot, __u32 kind, __u32 rate, __u32 burst)
 {
 	__u32 i = slot * BUCKETS + kind;
 	struct bucket *b = bpf_map_lookup_elem(&buckets, &i);
-	__u64 now = bpf_ktime_get_coarse_ns(), since, tokens, most = burst * 1000ull;
+	__u64 since, tokens, most = burst * 1000ull;
 
 	if (!b)
 		return false;
@@ -31,6 +31,11 @@ static __always_inline bool take_token(__u32 slot, __u32 kind, __u32 rate, __u32
 	}
 	b->tokens = tokens - 1000;
 	return true;
+}
+
+static __always_inline bool take_token(__u32 slot, __u32 kind, __u32 rate, __u32 burst)
+{
+	return take_token_at(bpf_ktime_get_coarse_ns(), slot, kind, rate, burst);
 }
 
 static __always_inline __u64 segments(CTX *ctx)
@@ -52,6 +57,23 @@ static __always_inline void count_tx(CTX *ctx, __u32 slot, int v)
 		c->slow_packets += segments(ctx);
 }
 
+/* Takes a token of a slot's own bucket, and then one of the node's. */
+static __always_inline bool take_both(__u32 slot, __u32 kind, __u32 rate, __u32 burst, __u32 node_rate, __u32 node_burst)
+{
+	return take_token(slot, kind, rate, burst) && take_token(0, kind, node_rate, node_burst);
+}
+
+/* A packet that says nothing about whether the webspace is in use. */
+static __always_inline void count_quiet(CTX *ctx, __u32 slot, __u32 bytes)
+{
+	struct counters *c = bpf_map_lookup_elem(&counters, &slot);
+
+	if (!c)
+		return;
+	c->rx_packets += segments(ctx);
+	c->rx_bytes += bytes;
+}
+
 static __always_inline void count_rx(CTX *ctx, __u32 slot, __u32 bytes)
 {
 	struct counters *c = bpf_map_lookup_elem(&counters, &slot);
@@ -60,6 +82,7 @@ static __always_inline void count_rx(CTX *ctx, __u32 slot, __u32 bytes)
 		return;
 	c->rx_packets += segments(ctx);
 	c->rx_bytes += bytes;
+	c->last_rx = bpf_ktime_get_coarse_ns();
 }
 
 static __always_inline void sample(CTX *ctx, const struct drop_key *k, int hook)

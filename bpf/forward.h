@@ -7,34 +7,7 @@
 
 #include "deliver.h"
 #include "flow.h"
-
-static __always_inline void service_of(struct service_key *k, __be32 ip, __u16 port, __u8 proto)
-{
-	set_v4(&k->ip, ip);
-	k->port = port;
-	k->proto = proto;
-	k->pad = 0;
-}
-
-static __always_inline struct forward *find_forward(__be32 ip, __u16 port, __u8 proto)
-{
-	struct service_key k;
-
-	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
-		return 0;
-	service_of(&k, ip, port, proto);
-	return bpf_map_lookup_elem(&forwards, &k);
-}
-
-static __always_inline struct inverse *find_inverse(__be32 ip, __u16 port, __u8 proto)
-{
-	struct service_key k;
-
-	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
-		return 0;
-	service_of(&k, ip, port, proto);
-	return bpf_map_lookup_elem(&inverses, &k);
-}
+#include "services.h"
 
 /* Remembers where the client of the reply tuple t entered. Written at most once a second. */
 GLOBAL int track_note(const struct tuple *t, const struct addr *ip, __u16 port, const struct addr *entry)
@@ -103,46 +76,97 @@ static __always_inline int may_answer(const struct pkt *p, const struct tuple *t
 	return bpf_map_lookup_elem(&tracks, t) ? 0 : -REASON_DESTINATION_DENIED;
 }
 
+/* Notes the client of a packet to the forward f. */
+static __noinline int note_client(const struct pkt *p, const struct forward *f)
+{
+	struct tuple t __attribute__((aligned(8)));
+	struct addr external, none = {};
+
+	set_v4(&t.src, get_v4(&f->ip));
+	set_v4(&t.dst, p->saddr);
+	t.sport = f->port;
+	t.dport = p->sport;
+	t.proto = p->proto;
+	t.pad[0] = t.pad[1] = t.pad[2] = 0;
+	set_v4(&external, p->daddr);
+	return track_note(&t, &external, p->dport, &none);
+}
+
+/* A SYN for a webspace that boots for none whose sender has not been seen to exist. p is as it came in, r what it becomes. */
+static __noinline int forward_challenge(CTX *ctx, struct pkt *p, struct rewrite *r, __u32 slot, const struct endpoint *ep)
+{
+	struct mac_key near = p->dmac, far = p->smac;
+	int v;
+
+	copy_mac(r->dmac.mac, ep->mac);
+	v = rewrite(ctx, p, r);
+	if (v)
+		return v;
+	park_copy(ctx, slot);
+	p->dmac = near;
+	p->smac = far;
+	v = challenge(ctx, p, r->daddr, r->dport);
+	return v ? v : ctx_redirect(ctx, ctx_ifindex(ctx));
+}
+
 /* From outside to a forward's external side. Sources that cannot be outside are refused (RFC 1812 section 5.3.7). */
 static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct forward *f)
 {
-	struct addr external, none = {}, to = f->ip;
-	struct tuple t __attribute__((aligned(8)));
+	struct addr to = f->ip;
 	struct endpoint *ep;
 	struct peer *peer;
 	struct rewrite r;
 	bool note = f->flags & FORWARD_TRACKED;
+	int held = 0;
 	__u32 most;
 
 	if (never_outside(p->saddr))
 		return -REASON_MARTIAN;
 	ep = bpf_map_lookup_elem(&endpoints, &to);
-	if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))
+	if (!ep)
 		return -REASON_ENDPOINT_ABSENT;
 	p->slot = f->slot;
 	peer = peer_of(ep);
 	if (leave_to_tcx(ep, peer))
 		return PASS;
+	if (!IS_XDP && is_held(ep)) {
+		held = hold(p, ep, f->port, HOLD_OUTSIDE);
+		if (held == JUDGE)
+			return judge_reset(ctx, p, ep, f->port);
+		if (held == RESET)
+			return reset_back(ctx, p);
+		if (held < 0)
+			return held;
+	}
 	most = path_size(p, ep, peer);
 	if (p->ttl <= 1 || wire_size(ctx, p) > most)
 		return explain(ctx, p, p->daddr, most);
 	if (p->proto == IPPROTO_UDP && denied(p->saddr)) /* its answers are known by this alone: see may_answer */
 		note = true;
-	if (note) {
-		set_v4(&t.src, get_v4(&f->ip));
-		set_v4(&t.dst, p->saddr);
-		t.sport = f->port;
-		t.dport = p->sport;
-		t.proto = p->proto;
-		t.pad[0] = t.pad[1] = t.pad[2] = 0;
-		set_v4(&external, p->daddr);
-		track_note(&t, &external, p->dport, &none);
-	}
+	if (note)
+		note_client(p, f);
 	frag_accept(p);
 	rewrite_none(p, &r);
 	r.daddr = get_v4(&f->ip);
 	r.dport = f->port;
-	return route_in(ctx, p, &r, ep, peer);
+	if (held == CHALLENGE)
+		return forward_challenge(ctx, p, &r, ep->slot, ep);
+	return route_in(ctx, p, &r, ep, peer, held);
+}
+
+/* Notes the client of a packet that entered at a peer. */
+static __noinline int note_entry(const struct pkt *p, const struct addr *from)
+{
+	struct tuple t __attribute__((aligned(8)));
+	struct addr none = {};
+
+	set_v4(&t.src, p->daddr);
+	set_v4(&t.dst, p->saddr);
+	t.sport = p->dport;
+	t.dport = p->sport;
+	t.proto = p->proto;
+	t.pad[0] = t.pad[1] = t.pad[2] = 0;
+	return track_note(&t, &none, 0, from);
 }
 
 /*
@@ -151,20 +175,11 @@ static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct forward *
  */
 static __always_inline void forward_tunnelled(const struct pkt *p, const struct addr *from)
 {
-	struct addr none = {};
 	struct inverse *inv;
-	struct tuple t __attribute__((aligned(8)));
 
 	if (in_lan(p->saddr))
 		return;
 	inv = find_inverse(p->daddr, p->dport, p->proto);
-	if (!inv || !(inv->flags & FORWARD_TRACKED))
-		return;
-	set_v4(&t.src, p->daddr);
-	set_v4(&t.dst, p->saddr);
-	t.sport = p->dport;
-	t.dport = p->sport;
-	t.proto = p->proto;
-	t.pad[0] = t.pad[1] = t.pad[2] = 0;
-	track_note(&t, &none, 0, from);
+	if (inv && inv->flags & FORWARD_TRACKED)
+		note_entry(p, from);
 }

@@ -133,18 +133,26 @@ static __noinline int hairpin_send(CTX *ctx, struct pkt *p, struct flow *f)
 	struct peer *peer;
 	struct rewrite r;
 	struct addr to;
+	int held = 0;
 	__u32 most;
 
 	rewrite_flow(p, f, &r);
 	set_v4(&to, r.daddr);
 	ep = bpf_map_lookup_elem(&endpoints, &to);
-	if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))
+	if (!ep)
 		return -REASON_ENDPOINT_ABSENT;
+	if (is_held(ep)) {
+		held = hold(p, ep, r.dport, f->kind == FLOW_HAIRPIN_BACK ? HOLD_OWN : 0);
+		if (held == RESET)
+			return reset_back(ctx, p);
+		if (held < 0)
+			return held;
+	}
 	peer = peer_of(ep);
 	most = path_size(p, ep, peer);
 	if (p->ttl <= 1 || wire_size(ctx, p) > most)
 		return explain(ctx, p, get_v4(&gateway_ip), most);
 	frag_accept(p);
 	touch(ctx, f, p);
-	return route_in(ctx, p, &r, ep, peer);
+	return route_in(ctx, p, &r, ep, peer, held);
 }

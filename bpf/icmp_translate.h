@@ -102,6 +102,7 @@ static __noinline int icmp_in(CTX *ctx, struct pkt *p)
 	struct tuple t;
 	struct truth x;
 	struct addr to;
+	int held = 0;
 	int v;
 
 	if (IS_XDP || !room)
@@ -125,9 +126,14 @@ static __noinline int icmp_in(CTX *ctx, struct pkt *p)
 		return -REASON_MARTIAN;
 	set_v4(&to, x.ip);
 	ep = bpf_map_lookup_elem(&endpoints, &to);
-	if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))
+	if (!ep)
 		return -REASON_ENDPOINT_ABSENT;
 	p->slot = ep->slot;
+	if (is_held(ep)) {
+		held = hold(p, ep, x.port, HOLD_OWN);
+		if (held != DELIVER)
+			return held < 0 ? held : -REASON_ASLEEP;
+	}
 	if (p->ttl <= 1)
 		return -REASON_TTL_EXCEEDED;
 	v = rewrite_quote(ctx, p, q, &x, 1);
@@ -135,7 +141,7 @@ static __noinline int icmp_in(CTX *ctx, struct pkt *p)
 		return v;
 	rewrite_none(p, &r);
 	r.daddr = x.ip;
-	return route_in(ctx, p, &r, ep, peer_of(ep));
+	return route_in(ctx, p, &r, ep, peer_of(ep), held);
 }
 
 /*

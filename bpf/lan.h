@@ -4,32 +4,43 @@
 
 #include "guard.h"
 #include "hairpin.h"
+#include "park.h"
 
-/* Turns an ARP request for the gateway or a known endpoint into its answer. PASS when it is neither. */
-static __noinline int arp_answer(CTX *ctx, const struct pkt *p)
+/* Can packets for it be taken? */
+static __always_inline bool is_there(const struct endpoint *ep)
 {
-	struct arp *a = at(ctx, ETHER_SIZE, sizeof(*a));
-	struct ethhdr *h = at(ctx, 0, sizeof(*h));
+	struct addr to = ep->vtep;
+
+	return ep->ifindex || !is_zero(&to) ||
+	       (ep->state >= ENDPOINT_ASLEEP && ep->state <= ENDPOINT_NAPPING);
+}
+
+/*
+ * Turns an ARP request for the gateway or a known endpoint into its answer, to be sent back. The frame may be inside a tunnel
+ * frame. False when it is neither, or no request.
+ */
+static __noinline bool arp_answer(CTX *ctx, const struct pkt *p)
+{
+	struct arp *a = at(ctx, p->eth + ETHER_SIZE, sizeof(*a));
+	struct ethhdr *h = at(ctx, p->eth, sizeof(*h));
 	struct endpoint *ep;
 	struct mac_key mac;
 	struct addr ip;
 	__be32 target;
 
-	if (!a || !h)
-		return -REASON_TRUNCATED;
-	if (a->op != bpf_htons(ARP_REQUEST))
-		return PASS;
+	if (!a || !h || a->op != bpf_htons(ARP_REQUEST))
+		return false;
 	target = *(__be32 *)a->tip;
 	if (target == get_v4(&gateway_ip)) {
 		copy_mac(mac.mac, gateway_mac.mac);
 	} else {
 		set_v4(&ip, target);
 		ep = bpf_map_lookup_elem(&endpoints, &ip);
-		if (!ep || (!ep->ifindex && is_zero(&ep->vtep)))
-			return PASS;
+		if (!ep || !is_there(ep))
+			return false;
 		copy_mac(mac.mac, ep->mac);
 		if (same_mac(&mac, &p->smac)) /* itself: an announcement, or a probe that must not be answered */
-			return PASS;
+			return false;
 	}
 	copy_mac(h->h_dest, p->smac.mac);
 	copy_mac(h->h_source, mac.mac);
@@ -38,7 +49,7 @@ static __noinline int arp_answer(CTX *ctx, const struct pkt *p)
 	copy_mac(a->smac, mac.mac);
 	*(__be32 *)a->tip = *(__be32 *)a->sip;
 	*(__be32 *)a->sip = target;
-	return ctx_redirect(ctx, ctx_ifindex(ctx));
+	return true;
 }
 
 /*
@@ -103,6 +114,16 @@ static __always_inline int to_endpoint(CTX *ctx, struct pkt *p, const struct por
 	}
 	if (ep->flags & ENDPOINT_NODE)
 		return ctx_receive(ctx, bridge_ifindex);
+	if (is_held(ep)) {
+		v = hold_frame(p, ep, 0);
+		if (v == PARK)
+			return park(ctx, slot);
+		if (v == RESET)
+			return reset_back(ctx, p);
+		if (v != DELIVER)
+			return v;
+		ifindex = ep->port;
+	}
 	if (ifindex == ctx_ifindex(ctx))
 		return PASS;
 	if (ifindex) {
@@ -114,7 +135,5 @@ static __always_inline int to_endpoint(CTX *ctx, struct pkt *p, const struct por
 		count_rx(ctx, slot, p->len);
 		return ctx_redirect_peer(ctx, ifindex);
 	}
-	if (is_zero(&to))
-		return -REASON_ENDPOINT_ABSENT;
 	return p->type == ETH_P_IP ? encap_to(ctx, p, &to) : PASS;
 }

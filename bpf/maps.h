@@ -43,19 +43,31 @@ MAP(counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct counters, SLOTS, 0);
 MAP(drops, BPF_MAP_TYPE_PERCPU_HASH, struct drop_key, struct drop_count, 16384, BPF_F_NO_PREALLOC);
 MAP(buckets, BPF_MAP_TYPE_ARRAY, __u32, struct bucket, SLOTS *BUCKETS, 0);
 MAP(settings, BPF_MAP_TYPE_ARRAY, __u32, struct settings, 1, 0);
+MAP(answered, BPF_MAP_TYPE_LRU_HASH, struct service_key, struct answer, 4096, 0);
+MAP(netns, BPF_MAP_TYPE_HASH, __u32, struct watch, SLOTS, 0);
+MAP(sockets, BPF_MAP_TYPE_HASH, __u64, struct socket, 16384, 0);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024); /* bytes */
 } drop_samples SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024); /* bytes */
+} events SEC(".maps");
+
 /* What no map names, but user space reads: referenced, so that BTF (and bpf2go) has it. */
 #define EXPORT(KIND, NAME) KIND NAME *const export_##NAME __attribute__((used)) = 0
 EXPORT(struct, drop_sample);
+EXPORT(struct, event);
 EXPORT(enum, drop_reason);
 EXPORT(enum, port_kind);
+EXPORT(enum, port_flags);
 EXPORT(enum, endpoint_state);
 EXPORT(enum, endpoint_flags);
+EXPORT(enum, wake_policy);
+EXPORT(enum, event_kind);
 EXPORT(enum, peer_flags);
 EXPORT(enum, forward_flags);
 EXPORT(enum, flow_kind);

@@ -10,10 +10,14 @@ static __always_inline int port_frame(CTX *ctx, struct pkt *p, const struct port
 
 	if (v)
 		return v;
-	if (p->type == ETH_P_ARP) {
-		v = arp_answer(ctx, p);
+	if (port->flags & PORT_BOOTING) {
+		v = boot_frame(ctx, p, port);
 		if (v)
 			return v;
+	}
+	if (p->type == ETH_P_ARP) {
+		if (arp_answer(ctx, p))
+			return ctx_redirect(ctx, ctx_ifindex(ctx));
 	}
 	/* To everybody, but for the node alone: it is not flooded. */
 	if (p->type == ETH_P_IP && is_multicast(&p->dmac) && is_broadcast(p->daddr) && is_dhcp_request(p) && !is_fragment(p))

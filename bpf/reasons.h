@@ -82,4 +82,16 @@ enum drop_reason {
 	REASON_CHANGE_FAILED = 36,
 	/* A packet from outside has a source that cannot be there (the LAN's, loopback, multicast). */
 	REASON_MARTIAN = 37,
+	/* The webspace is asleep or booting, and this packet does not wake it. */
+	REASON_ASLEEP = 38,
+	/* The wake policy of the webspace or of the forward does not let this packet wake it. */
+	REASON_WAKE_DENIED = 39,
+	/* More packets for sleeping webspaces than are parked or challenged: a flood. */
+	REASON_WAKE_RATE = 40,
+	/* A booting webspace refused what it may soon accept; the refusal is held back. */
+	REASON_BOOTING_REFUSAL = 41,
+	/* The reset that answers a challenge. Its sender exists, and its next SYN wakes the webspace. */
+	REASON_CHALLENGE_ANSWERED = 42,
+	/* A reset for a sleeping webspace that answers no challenge. */
+	REASON_CHALLENGE_FAILED = 43,
 };

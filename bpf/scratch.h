@@ -10,6 +10,8 @@
 
 enum { QUOTE_MAX = 128 }; /* bytes of a packet that our own ICMP errors quote: at least its header and 8 more */
 
+enum { SEGMENT_SIZE = ETHER_SIZE + 20 + 20 };
+
 struct quote { /* the packet inside an ICMP error */
 	struct tuple t; /* as quoted */
 	__u32 l3, l4;	/* offsets in the frame */
@@ -21,6 +23,7 @@ struct scratch {
 	struct flow flow;	   /* nat_open, hairpin_open */
 	struct quote quote;	   /* icmp_in, icmp_out */
 	__u8 quoted[QUOTE_MAX];	   /* make_error */
+	__u8 segment[SEGMENT_SIZE] __attribute__((aligned(8))); /* answer_tcp */
 };
 
 struct {

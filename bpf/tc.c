@@ -6,5 +6,6 @@
 #include "port.c"
 #include "underlay.c"
 #include "node.c"
+#include "parking.c"
 
 char dual_license[] SEC("license") = "Dual BSD/GPL";

@@ -18,6 +18,13 @@ type TcAddr struct {
 	Ip [16]uint8
 }
 
+type TcAnswer struct {
+	_    structs.HostLayout
+	Time uint64
+	Slot uint32
+	Pad  [4]uint8
+}
+
 type TcBucket struct {
 	_      structs.HostLayout
 	Last   uint64
@@ -27,21 +34,28 @@ type TcBucket struct {
 type TcBucketKind uint32
 
 const (
-	TcBucketKindBUCKET_FLOOD   TcBucketKind = 0
-	TcBucketKindBUCKET_ERROR   TcBucketKind = 1
-	TcBucketKindBUCKET_SAMPLE  TcBucketKind = 2
-	TcBucketKindBUCKET_UNKNOWN TcBucketKind = 3
-	TcBucketKindBUCKETS        TcBucketKind = 4
+	TcBucketKindBUCKET_FLOOD     TcBucketKind = 0
+	TcBucketKindBUCKET_ERROR     TcBucketKind = 1
+	TcBucketKindBUCKET_SAMPLE    TcBucketKind = 2
+	TcBucketKindBUCKET_UNKNOWN   TcBucketKind = 3
+	TcBucketKindBUCKET_PARK      TcBucketKind = 4
+	TcBucketKindBUCKET_RESET     TcBucketKind = 5
+	TcBucketKindBUCKET_CHALLENGE TcBucketKind = 6
+	TcBucketKindBUCKET_VERIFY    TcBucketKind = 7
+	TcBucketKindBUCKET_EVENT     TcBucketKind = 8
+	TcBucketKindBUCKETS          TcBucketKind = 12
 )
 
 type TcCounters struct {
-	_           structs.HostLayout
-	RxPackets   uint64
-	RxBytes     uint64
-	TxPackets   uint64
-	TxBytes     uint64
-	SlowPackets uint64
-	FlowsOpened uint64
+	_             structs.HostLayout
+	RxPackets     uint64
+	RxBytes       uint64
+	TxPackets     uint64
+	TxBytes       uint64
+	SlowPackets   uint64
+	FlowsOpened   uint64
+	ParkedPackets uint64
+	LastRx        uint64
 }
 
 type TcDropCount struct {
@@ -97,6 +111,12 @@ const (
 	TcDropReasonREASON_PROTOCOL             TcDropReason = 35
 	TcDropReasonREASON_CHANGE_FAILED        TcDropReason = 36
 	TcDropReasonREASON_MARTIAN              TcDropReason = 37
+	TcDropReasonREASON_ASLEEP               TcDropReason = 38
+	TcDropReasonREASON_WAKE_DENIED          TcDropReason = 39
+	TcDropReasonREASON_WAKE_RATE            TcDropReason = 40
+	TcDropReasonREASON_BOOTING_REFUSAL      TcDropReason = 41
+	TcDropReasonREASON_CHALLENGE_ANSWERED   TcDropReason = 42
+	TcDropReasonREASON_CHALLENGE_FAILED     TcDropReason = 43
 )
 
 type TcDropSample struct {
@@ -121,6 +141,9 @@ type TcEndpoint struct {
 	Flags   uint8
 	Ifindex uint32
 	Slot    uint32
+	Port    uint32
+	Wake    uint8
+	Pad     [3]uint8
 }
 
 type TcEndpointFlags uint32
@@ -133,7 +156,35 @@ const (
 type TcEndpointState uint32
 
 const (
-	TcEndpointStateENDPOINT_AWAKE TcEndpointState = 1
+	TcEndpointStateENDPOINT_AWAKE       TcEndpointState = 1
+	TcEndpointStateENDPOINT_ASLEEP      TcEndpointState = 2
+	TcEndpointStateENDPOINT_BOOTING     TcEndpointState = 3
+	TcEndpointStateENDPOINT_NAPPING     TcEndpointState = 4
+	TcEndpointStateENDPOINT_UNREACHABLE TcEndpointState = 5
+)
+
+type TcEvent struct {
+	_        structs.HostLayout
+	Time     uint64
+	Ip       TcAddr
+	Peer     TcAddr
+	Slot     uint32
+	Port     uint16
+	PeerPort uint16
+	Kind     uint8
+	Proto    uint8
+	Pad      [6]uint8
+}
+
+type TcEventKind uint32
+
+const (
+	TcEventKindEVENT_LISTEN      TcEventKind = 1
+	TcEventKindEVENT_BIND        TcEventKind = 2
+	TcEventKindEVENT_ANSWERED    TcEventKind = 3
+	TcEventKindEVENT_VERIFIED    TcEventKind = 4
+	TcEventKindEVENT_KICKED      TcEventKind = 5
+	TcEventKindEVENT_FIRST_FRAME TcEventKind = 6
 )
 
 type TcFlow struct {
@@ -189,7 +240,10 @@ type TcForward struct {
 type TcForwardFlags uint32
 
 const (
-	TcForwardFlagsFORWARD_TRACKED TcForwardFlags = 1
+	TcForwardFlagsFORWARD_TRACKED       TcForwardFlags = 1
+	TcForwardFlagsFORWARD_WAKE_ANY      TcForwardFlags = 2
+	TcForwardFlagsFORWARD_WAKE_VERIFIED TcForwardFlags = 4
+	TcForwardFlagsFORWARD_WAKE_NEVER    TcForwardFlags = 8
 )
 
 type TcFrag struct {
@@ -216,6 +270,7 @@ const (
 	TcHookHOOK_UNDERLAY     TcHook = 2
 	TcHookHOOK_NODE         TcHook = 3
 	TcHookHOOK_UNDERLAY_XDP TcHook = 4
+	TcHookHOOK_PARKING      TcHook = 5
 )
 
 type TcInverse struct {
@@ -277,6 +332,12 @@ type TcPort struct {
 	Slot  uint32
 }
 
+type TcPortFlags uint32
+
+const (
+	TcPortFlagsPORT_BOOTING TcPortFlags = 1
+)
+
 type TcPortKind uint32
 
 const (
@@ -312,12 +373,26 @@ type TcSettings struct {
 	FlowShare uint32
 	FlowQuota uint32
 	FlowPool  uint32
+	CookieKey [2]uint64
 }
 
 type TcShare struct {
 	_        structs.HostLayout
 	Flows    int64
 	Hairpins int64
+}
+
+type TcSocket struct {
+	_       structs.HostLayout
+	Local   TcAddr
+	Remote  TcAddr
+	Since   uint64
+	Netns   uint32
+	Slot    uint32
+	Lport   uint16
+	Rport   uint16
+	Passive uint8
+	Pad     [3]uint8
 }
 
 type TcTrack struct {
@@ -339,20 +414,43 @@ type TcTuple struct {
 	Pad   [3]uint8
 }
 
+type TcWakePolicy uint32
+
+const (
+	TcWakePolicyWAKE_FORWARD  TcWakePolicy = 1
+	TcWakePolicyWAKE_LAN      TcWakePolicy = 2
+	TcWakePolicyWAKE_NODE     TcWakePolicy = 4
+	TcWakePolicyWAKE_PING     TcWakePolicy = 8
+	TcWakePolicyWAKE_VERIFIED TcWakePolicy = 16
+	TcWakePolicyWAKE_REFUSE   TcWakePolicy = 32
+)
+
+type TcWatch struct {
+	_     structs.HostLayout
+	Ip    TcAddr
+	Slot  uint32
+	Lost  uint32
+	Fresh uint8
+	Pad   [7]uint8
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	TcMapAnswered            = "answered"
 	TcMapBuckets             = "buckets"
 	TcMapCounters            = "counters"
 	TcMapDropSamples         = "drop_samples"
 	TcMapDrops               = "drops"
 	TcMapEndpoints           = "endpoints"
+	TcMapEvents              = "events"
 	TcMapFlows               = "flows"
 	TcMapForwards            = "forwards"
 	TcMapFrags               = "frags"
 	TcMapInverses            = "inverses"
 	TcMapMacs                = "macs"
+	TcMapNetns               = "netns"
 	TcMapNexthops            = "nexthops"
 	TcMapPeers               = "peers"
 	TcMapPorts               = "ports"
@@ -360,26 +458,36 @@ const (
 	TcMapScratch             = "scratch"
 	TcMapSettings            = "settings"
 	TcMapShares              = "shares"
+	TcMapSockets             = "sockets"
 	TcMapTracks              = "tracks"
 	TcProgNode               = "node"
+	TcProgParking            = "parking"
 	TcProgPort               = "port"
 	TcProgUnderlay           = "underlay"
 	TcVarBridgeIfindex       = "bridge_ifindex"
+	TcVarChallengeBurst      = "challenge_burst"
+	TcVarChallengeRate       = "challenge_rate"
 	TcVarErrorBurst          = "error_burst"
 	TcVarErrorRate           = "error_rate"
+	TcVarEventBurst          = "event_burst"
+	TcVarEventRate           = "event_rate"
 	TcVarExportBucketKind    = "export_bucket_kind"
 	TcVarExportDropReason    = "export_drop_reason"
 	TcVarExportDropSample    = "export_drop_sample"
 	TcVarExportEndpointFlags = "export_endpoint_flags"
 	TcVarExportEndpointState = "export_endpoint_state"
+	TcVarExportEvent         = "export_event"
+	TcVarExportEventKind     = "export_event_kind"
 	TcVarExportFlowKind      = "export_flow_kind"
 	TcVarExportFlowState     = "export_flow_state"
 	TcVarExportForwardFlags  = "export_forward_flags"
 	TcVarExportHook          = "export_hook"
 	TcVarExportNexthopFlags  = "export_nexthop_flags"
 	TcVarExportPeerFlags     = "export_peer_flags"
+	TcVarExportPortFlags     = "export_port_flags"
 	TcVarExportPortKind      = "export_port_kind"
 	TcVarExportPrefixClass   = "export_prefix_class"
+	TcVarExportWakePolicy    = "export_wake_policy"
 	TcVarFloodBurst          = "flood_burst"
 	TcVarFloodRate           = "flood_rate"
 	TcVarGatewayIp           = "gateway_ip"
@@ -389,8 +497,21 @@ const (
 	TcVarLanMtu              = "lan_mtu"
 	TcVarNatFirst            = "nat_first"
 	TcVarNatLast             = "nat_last"
+	TcVarNodeChallengeBurst  = "node_challenge_burst"
+	TcVarNodeChallengeRate   = "node_challenge_rate"
 	TcVarNodeIp              = "node_ip"
 	TcVarNodeMac             = "node_mac"
+	TcVarNodeParkBurst       = "node_park_burst"
+	TcVarNodeParkRate        = "node_park_rate"
+	TcVarNodeResetBurst      = "node_reset_burst"
+	TcVarNodeResetRate       = "node_reset_rate"
+	TcVarNodeVerifyBurst     = "node_verify_burst"
+	TcVarNodeVerifyRate      = "node_verify_rate"
+	TcVarParkBurst           = "park_burst"
+	TcVarParkRate            = "park_rate"
+	TcVarParkingIfindex      = "parking_ifindex"
+	TcVarResetBurst          = "reset_burst"
+	TcVarResetRate           = "reset_rate"
 	TcVarRouteIfindex        = "route_ifindex"
 	TcVarSampleBurst         = "sample_burst"
 	TcVarSampleRate          = "sample_rate"
@@ -398,6 +519,8 @@ const (
 	TcVarUnknownBurst        = "unknown_burst"
 	TcVarUnknownRate         = "unknown_rate"
 	TcVarUplinkMtu           = "uplink_mtu"
+	TcVarVerifyBurst         = "verify_burst"
+	TcVarVerifyRate          = "verify_rate"
 	TcVarVni                 = "vni"
 	TcVarVtep                = "vtep"
 )
@@ -445,6 +568,7 @@ type TcSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcProgramSpecs struct {
 	Node     *ebpf.ProgramSpec `ebpf:"node"`
+	Parking  *ebpf.ProgramSpec `ebpf:"parking"`
 	Port     *ebpf.ProgramSpec `ebpf:"port"`
 	Underlay *ebpf.ProgramSpec `ebpf:"underlay"`
 }
@@ -453,16 +577,19 @@ type TcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcMapSpecs struct {
+	Answered    *ebpf.MapSpec `ebpf:"answered"`
 	Buckets     *ebpf.MapSpec `ebpf:"buckets"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	DropSamples *ebpf.MapSpec `ebpf:"drop_samples"`
 	Drops       *ebpf.MapSpec `ebpf:"drops"`
 	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
+	Events      *ebpf.MapSpec `ebpf:"events"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Forwards    *ebpf.MapSpec `ebpf:"forwards"`
 	Frags       *ebpf.MapSpec `ebpf:"frags"`
 	Inverses    *ebpf.MapSpec `ebpf:"inverses"`
 	Macs        *ebpf.MapSpec `ebpf:"macs"`
+	Netns       *ebpf.MapSpec `ebpf:"netns"`
 	Nexthops    *ebpf.MapSpec `ebpf:"nexthops"`
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
@@ -470,6 +597,7 @@ type TcMapSpecs struct {
 	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
 	Settings    *ebpf.MapSpec `ebpf:"settings"`
 	Shares      *ebpf.MapSpec `ebpf:"shares"`
+	Sockets     *ebpf.MapSpec `ebpf:"sockets"`
 	Tracks      *ebpf.MapSpec `ebpf:"tracks"`
 }
 
@@ -478,21 +606,29 @@ type TcMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type TcVariableSpecs struct {
 	BridgeIfindex       *ebpf.VariableSpec `ebpf:"bridge_ifindex"`
+	ChallengeBurst      *ebpf.VariableSpec `ebpf:"challenge_burst"`
+	ChallengeRate       *ebpf.VariableSpec `ebpf:"challenge_rate"`
 	ErrorBurst          *ebpf.VariableSpec `ebpf:"error_burst"`
 	ErrorRate           *ebpf.VariableSpec `ebpf:"error_rate"`
+	EventBurst          *ebpf.VariableSpec `ebpf:"event_burst"`
+	EventRate           *ebpf.VariableSpec `ebpf:"event_rate"`
 	ExportBucketKind    *ebpf.VariableSpec `ebpf:"export_bucket_kind"`
 	ExportDropReason    *ebpf.VariableSpec `ebpf:"export_drop_reason"`
 	ExportDropSample    *ebpf.VariableSpec `ebpf:"export_drop_sample"`
 	ExportEndpointFlags *ebpf.VariableSpec `ebpf:"export_endpoint_flags"`
 	ExportEndpointState *ebpf.VariableSpec `ebpf:"export_endpoint_state"`
+	ExportEvent         *ebpf.VariableSpec `ebpf:"export_event"`
+	ExportEventKind     *ebpf.VariableSpec `ebpf:"export_event_kind"`
 	ExportFlowKind      *ebpf.VariableSpec `ebpf:"export_flow_kind"`
 	ExportFlowState     *ebpf.VariableSpec `ebpf:"export_flow_state"`
 	ExportForwardFlags  *ebpf.VariableSpec `ebpf:"export_forward_flags"`
 	ExportHook          *ebpf.VariableSpec `ebpf:"export_hook"`
 	ExportNexthopFlags  *ebpf.VariableSpec `ebpf:"export_nexthop_flags"`
 	ExportPeerFlags     *ebpf.VariableSpec `ebpf:"export_peer_flags"`
+	ExportPortFlags     *ebpf.VariableSpec `ebpf:"export_port_flags"`
 	ExportPortKind      *ebpf.VariableSpec `ebpf:"export_port_kind"`
 	ExportPrefixClass   *ebpf.VariableSpec `ebpf:"export_prefix_class"`
+	ExportWakePolicy    *ebpf.VariableSpec `ebpf:"export_wake_policy"`
 	FloodBurst          *ebpf.VariableSpec `ebpf:"flood_burst"`
 	FloodRate           *ebpf.VariableSpec `ebpf:"flood_rate"`
 	GatewayIp           *ebpf.VariableSpec `ebpf:"gateway_ip"`
@@ -502,8 +638,21 @@ type TcVariableSpecs struct {
 	LanMtu              *ebpf.VariableSpec `ebpf:"lan_mtu"`
 	NatFirst            *ebpf.VariableSpec `ebpf:"nat_first"`
 	NatLast             *ebpf.VariableSpec `ebpf:"nat_last"`
+	NodeChallengeBurst  *ebpf.VariableSpec `ebpf:"node_challenge_burst"`
+	NodeChallengeRate   *ebpf.VariableSpec `ebpf:"node_challenge_rate"`
 	NodeIp              *ebpf.VariableSpec `ebpf:"node_ip"`
 	NodeMac             *ebpf.VariableSpec `ebpf:"node_mac"`
+	NodeParkBurst       *ebpf.VariableSpec `ebpf:"node_park_burst"`
+	NodeParkRate        *ebpf.VariableSpec `ebpf:"node_park_rate"`
+	NodeResetBurst      *ebpf.VariableSpec `ebpf:"node_reset_burst"`
+	NodeResetRate       *ebpf.VariableSpec `ebpf:"node_reset_rate"`
+	NodeVerifyBurst     *ebpf.VariableSpec `ebpf:"node_verify_burst"`
+	NodeVerifyRate      *ebpf.VariableSpec `ebpf:"node_verify_rate"`
+	ParkBurst           *ebpf.VariableSpec `ebpf:"park_burst"`
+	ParkRate            *ebpf.VariableSpec `ebpf:"park_rate"`
+	ParkingIfindex      *ebpf.VariableSpec `ebpf:"parking_ifindex"`
+	ResetBurst          *ebpf.VariableSpec `ebpf:"reset_burst"`
+	ResetRate           *ebpf.VariableSpec `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.VariableSpec `ebpf:"route_ifindex"`
 	SampleBurst         *ebpf.VariableSpec `ebpf:"sample_burst"`
 	SampleRate          *ebpf.VariableSpec `ebpf:"sample_rate"`
@@ -511,6 +660,8 @@ type TcVariableSpecs struct {
 	UnknownBurst        *ebpf.VariableSpec `ebpf:"unknown_burst"`
 	UnknownRate         *ebpf.VariableSpec `ebpf:"unknown_rate"`
 	UplinkMtu           *ebpf.VariableSpec `ebpf:"uplink_mtu"`
+	VerifyBurst         *ebpf.VariableSpec `ebpf:"verify_burst"`
+	VerifyRate          *ebpf.VariableSpec `ebpf:"verify_rate"`
 	Vni                 *ebpf.VariableSpec `ebpf:"vni"`
 	Vtep                *ebpf.VariableSpec `ebpf:"vtep"`
 }
@@ -535,16 +686,19 @@ func (o *TcObjects) Close() error {
 //
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcMaps struct {
+	Answered    *ebpf.Map `ebpf:"answered"`
 	Buckets     *ebpf.Map `ebpf:"buckets"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	DropSamples *ebpf.Map `ebpf:"drop_samples"`
 	Drops       *ebpf.Map `ebpf:"drops"`
 	Endpoints   *ebpf.Map `ebpf:"endpoints"`
+	Events      *ebpf.Map `ebpf:"events"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Forwards    *ebpf.Map `ebpf:"forwards"`
 	Frags       *ebpf.Map `ebpf:"frags"`
 	Inverses    *ebpf.Map `ebpf:"inverses"`
 	Macs        *ebpf.Map `ebpf:"macs"`
+	Netns       *ebpf.Map `ebpf:"netns"`
 	Nexthops    *ebpf.Map `ebpf:"nexthops"`
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
@@ -552,21 +706,25 @@ type TcMaps struct {
 	Scratch     *ebpf.Map `ebpf:"scratch"`
 	Settings    *ebpf.Map `ebpf:"settings"`
 	Shares      *ebpf.Map `ebpf:"shares"`
+	Sockets     *ebpf.Map `ebpf:"sockets"`
 	Tracks      *ebpf.Map `ebpf:"tracks"`
 }
 
 func (m *TcMaps) Close() error {
 	return _TcClose(
+		m.Answered,
 		m.Buckets,
 		m.Counters,
 		m.DropSamples,
 		m.Drops,
 		m.Endpoints,
+		m.Events,
 		m.Flows,
 		m.Forwards,
 		m.Frags,
 		m.Inverses,
 		m.Macs,
+		m.Netns,
 		m.Nexthops,
 		m.Peers,
 		m.Ports,
@@ -574,6 +732,7 @@ func (m *TcMaps) Close() error {
 		m.Scratch,
 		m.Settings,
 		m.Shares,
+		m.Sockets,
 		m.Tracks,
 	)
 }
@@ -583,21 +742,29 @@ func (m *TcMaps) Close() error {
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcVariables struct {
 	BridgeIfindex       *ebpf.Variable `ebpf:"bridge_ifindex"`
+	ChallengeBurst      *ebpf.Variable `ebpf:"challenge_burst"`
+	ChallengeRate       *ebpf.Variable `ebpf:"challenge_rate"`
 	ErrorBurst          *ebpf.Variable `ebpf:"error_burst"`
 	ErrorRate           *ebpf.Variable `ebpf:"error_rate"`
+	EventBurst          *ebpf.Variable `ebpf:"event_burst"`
+	EventRate           *ebpf.Variable `ebpf:"event_rate"`
 	ExportBucketKind    *ebpf.Variable `ebpf:"export_bucket_kind"`
 	ExportDropReason    *ebpf.Variable `ebpf:"export_drop_reason"`
 	ExportDropSample    *ebpf.Variable `ebpf:"export_drop_sample"`
 	ExportEndpointFlags *ebpf.Variable `ebpf:"export_endpoint_flags"`
 	ExportEndpointState *ebpf.Variable `ebpf:"export_endpoint_state"`
+	ExportEvent         *ebpf.Variable `ebpf:"export_event"`
+	ExportEventKind     *ebpf.Variable `ebpf:"export_event_kind"`
 	ExportFlowKind      *ebpf.Variable `ebpf:"export_flow_kind"`
 	ExportFlowState     *ebpf.Variable `ebpf:"export_flow_state"`
 	ExportForwardFlags  *ebpf.Variable `ebpf:"export_forward_flags"`
 	ExportHook          *ebpf.Variable `ebpf:"export_hook"`
 	ExportNexthopFlags  *ebpf.Variable `ebpf:"export_nexthop_flags"`
 	ExportPeerFlags     *ebpf.Variable `ebpf:"export_peer_flags"`
+	ExportPortFlags     *ebpf.Variable `ebpf:"export_port_flags"`
 	ExportPortKind      *ebpf.Variable `ebpf:"export_port_kind"`
 	ExportPrefixClass   *ebpf.Variable `ebpf:"export_prefix_class"`
+	ExportWakePolicy    *ebpf.Variable `ebpf:"export_wake_policy"`
 	FloodBurst          *ebpf.Variable `ebpf:"flood_burst"`
 	FloodRate           *ebpf.Variable `ebpf:"flood_rate"`
 	GatewayIp           *ebpf.Variable `ebpf:"gateway_ip"`
@@ -607,8 +774,21 @@ type TcVariables struct {
 	LanMtu              *ebpf.Variable `ebpf:"lan_mtu"`
 	NatFirst            *ebpf.Variable `ebpf:"nat_first"`
 	NatLast             *ebpf.Variable `ebpf:"nat_last"`
+	NodeChallengeBurst  *ebpf.Variable `ebpf:"node_challenge_burst"`
+	NodeChallengeRate   *ebpf.Variable `ebpf:"node_challenge_rate"`
 	NodeIp              *ebpf.Variable `ebpf:"node_ip"`
 	NodeMac             *ebpf.Variable `ebpf:"node_mac"`
+	NodeParkBurst       *ebpf.Variable `ebpf:"node_park_burst"`
+	NodeParkRate        *ebpf.Variable `ebpf:"node_park_rate"`
+	NodeResetBurst      *ebpf.Variable `ebpf:"node_reset_burst"`
+	NodeResetRate       *ebpf.Variable `ebpf:"node_reset_rate"`
+	NodeVerifyBurst     *ebpf.Variable `ebpf:"node_verify_burst"`
+	NodeVerifyRate      *ebpf.Variable `ebpf:"node_verify_rate"`
+	ParkBurst           *ebpf.Variable `ebpf:"park_burst"`
+	ParkRate            *ebpf.Variable `ebpf:"park_rate"`
+	ParkingIfindex      *ebpf.Variable `ebpf:"parking_ifindex"`
+	ResetBurst          *ebpf.Variable `ebpf:"reset_burst"`
+	ResetRate           *ebpf.Variable `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.Variable `ebpf:"route_ifindex"`
 	SampleBurst         *ebpf.Variable `ebpf:"sample_burst"`
 	SampleRate          *ebpf.Variable `ebpf:"sample_rate"`
@@ -616,6 +796,8 @@ type TcVariables struct {
 	UnknownBurst        *ebpf.Variable `ebpf:"unknown_burst"`
 	UnknownRate         *ebpf.Variable `ebpf:"unknown_rate"`
 	UplinkMtu           *ebpf.Variable `ebpf:"uplink_mtu"`
+	VerifyBurst         *ebpf.Variable `ebpf:"verify_burst"`
+	VerifyRate          *ebpf.Variable `ebpf:"verify_rate"`
 	Vni                 *ebpf.Variable `ebpf:"vni"`
 	Vtep                *ebpf.Variable `ebpf:"vtep"`
 }
@@ -625,6 +807,7 @@ type TcVariables struct {
 // It can be passed to LoadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TcPrograms struct {
 	Node     *ebpf.Program `ebpf:"node"`
+	Parking  *ebpf.Program `ebpf:"parking"`
 	Port     *ebpf.Program `ebpf:"port"`
 	Underlay *ebpf.Program `ebpf:"underlay"`
 }
@@ -632,6 +815,7 @@ type TcPrograms struct {
 func (p *TcPrograms) Close() error {
 	return _TcClose(
 		p.Node,
+		p.Parking,
 		p.Port,
 		p.Underlay,
 	)

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define LAYOUT 1 /* pinned under <bpffs>/v<LAYOUT>/ */
+#define LAYOUT 2 /* pinned under <bpffs>/v<LAYOUT>/ */
 
 enum { ADDR_LEN = 16, MAC_LEN = 6, SAMPLE_LEN = 96 };
 
@@ -31,17 +31,25 @@ enum port_kind {
 	PORT_POD = 2,	   /* ours (an ingress, a control plane): no source guard */
 };
 
+enum port_flags {
+	PORT_BOOTING = 1, /* its endpoint is booting: see boot.h */
+};
+
 /* ports: ifindex of the host side -> the one MAC and address that may speak there. */
 struct port {
 	struct addr ip;
 	__u8 mac[MAC_LEN];
-	__u8 kind; /* enum port_kind */
-	__u8 flags;
+	__u8 kind;  /* enum port_kind */
+	__u8 flags; /* enum port_flags */
 	__u32 slot; /* index into the per-webspace arrays; 0 = none */
 };
 
-enum endpoint_state {
-	ENDPOINT_AWAKE = 1, /* further states belong to waking */
+enum endpoint_state { /* see wake.h */
+	ENDPOINT_AWAKE = 1,
+	ENDPOINT_ASLEEP = 2,
+	ENDPOINT_BOOTING = 3,
+	ENDPOINT_NAPPING = 4,
+	ENDPOINT_UNREACHABLE = 5,
 };
 
 enum endpoint_flags {
@@ -49,15 +57,30 @@ enum endpoint_flags {
 	ENDPOINT_NODE = 2,    /* this very node (ifindex = the bridge) */
 };
 
-/* endpoints: LAN address -> where it is. macs: MAC -> the same value. */
+enum wake_policy { /* which packets wake a local endpoint */
+	WAKE_FORWARD = 1,   /* of its forwards */
+	WAKE_LAN = 2,	    /* from webspaces */
+	WAKE_NODE = 4,	    /* from infrastructure */
+	WAKE_PING = 8,	    /* ICMP echo requests too, except through forwards */
+	WAKE_VERIFIED = 16, /* of forwards only those whose sender has answered a challenge */
+	WAKE_REFUSE = 32,   /* what may not wake it is answered with a reset */
+};
+
+/*
+ * endpoints: LAN address -> where it is. macs: MAC -> the same value. A local endpoint that is not awake has no ifindex, so
+ * that awake ones cost nothing more for it.
+ */
 struct endpoint {
 	struct addr ip;
 	struct addr vtep; /* the peer that it is behind; zero when local */
 	__u8 mac[MAC_LEN];
 	__u8 state; /* enum endpoint_state */
 	__u8 flags; /* enum endpoint_flags */
-	__u32 ifindex; /* host side of its port when local, else 0 */
+	__u32 ifindex; /* host side of its port when local and awake, else 0 */
 	__u32 slot;    /* of a local webspace, else 0 */
+	__u32 port;    /* host side of its port when local and there is one, awake or not */
+	__u8 wake;     /* enum wake_policy */
+	__u8 pad[3];
 };
 
 enum peer_flags {
@@ -85,6 +108,10 @@ struct service_key { /* one side of a forward */
 
 enum forward_flags {
 	FORWARD_TRACKED = 1, /* the inverse is not unique: note each client in `tracks` */
+	/* Of inverses alone: what is above the wake policy of the endpoint. */
+	FORWARD_WAKE_ANY = 2,
+	FORWARD_WAKE_VERIFIED = 4,
+	FORWARD_WAKE_NEVER = 8,
 };
 
 /* forwards: external (address, port, protocol) -> webspace. */
@@ -102,7 +129,7 @@ struct inverse {
 	struct addr ip;	   /* external address */
 	struct addr entry; /* VTEP of the node to leave through; zero = this node */
 	__u16 port;
-	__u8 flags; /* FORWARD_TRACKED: look in `tracks` first, this is the default */
+	__u8 flags; /* FORWARD_TRACKED: look in `tracks` first, this is the default; FORWARD_WAKE_* */
 	__u8 pad;
 };
 
@@ -224,6 +251,8 @@ struct counters {
 	__u64 tx_bytes;
 	__u64 slow_packets; /* handed to the bridge */
 	__u64 flows_opened;
+	__u64 parked_packets;
+	__u64 last_rx; /* ns, CLOCK_MONOTONIC (coarse): what it received last, apart from the gateway's DHCP and DNS */
 };
 
 struct drop_key {
@@ -254,6 +283,7 @@ enum hook {
 	HOOK_UNDERLAY = 2,
 	HOOK_NODE = 3,
 	HOOK_UNDERLAY_XDP = 4,
+	HOOK_PARKING = 5,
 };
 
 /* buckets[slot * BUCKETS + kind]: token buckets. Slot 0 is the node's own. */
@@ -262,7 +292,13 @@ enum bucket_kind {
 	BUCKET_ERROR = 1,  /* ICMP errors made */
 	BUCKET_SAMPLE = 2, /* drop samples; slot 0's is shared by all */
 	BUCKET_UNKNOWN = 3, /* unicast frames to MACs that only the bridge may know (behind a plain VXLAN peer) */
-	BUCKETS = 4,
+	/* Of waking; slot 0's are shared by all. */
+	BUCKET_PARK = 4,      /* packets parked */
+	BUCKET_RESET = 5,     /* resets made */
+	BUCKET_CHALLENGE = 6, /* challenges made */
+	BUCKET_VERIFY = 7,    /* answers to challenges looked at: bounds how often one may be guessed */
+	BUCKET_EVENT = 8,     /* events; of each slot alone */
+	BUCKETS = 12,	      /* with room for more kinds without a new layout */
 };
 
 struct bucket {
@@ -277,4 +313,57 @@ struct settings {
 	__u32 flow_share;      /* flows that each webspace always may hold */
 	__u32 flow_quota;      /* flows that one webspace may hold at most */
 	__u32 flow_pool;       /* flows beyond their shares that all may hold together */
+	__u64 cookie_key[2];   /* of challenges; random, for the life of the map */
+};
+
+/* answered (LRU): what booting webspaces have shown of themselves: (address, port, protocol) that sent an answer, and with
+ * port and protocol 0 the address itself. The same key serves as in inverses. */
+struct answer {
+	__u64 time; /* ns, CLOCK_MONOTONIC (coarse) */
+	__u32 slot;
+	__u8 pad[4];
+};
+
+enum event_kind {
+	EVENT_LISTEN = 1,
+	EVENT_BIND = 2,
+	EVENT_ANSWERED = 3,
+	EVENT_VERIFIED = 4,
+	EVENT_KICKED = 5,
+	EVENT_FIRST_FRAME = 6,
+};
+
+/* events (ring buffer): hints for user space; see dataplane.EventKind. */
+struct event {
+	__u64 time; /* ns, CLOCK_MONOTONIC */
+	struct addr ip;	  /* the webspace's */
+	struct addr peer; /* zero when there is none */
+	__u32 slot;
+	__u16 port; /* the webspace's */
+	__u16 peer_port;
+	__u8 kind; /* enum event_kind */
+	__u8 proto;
+	__u8 pad[6];
+};
+
+/* netns: inode of a network namespace -> the webspace that lives in it. */
+struct watch {
+	struct addr ip;
+	__u32 slot;
+	__u32 lost; /* connections that found no room in `sockets` */
+	__u8 fresh; /* watched from its first connection on */
+	__u8 pad[7];
+};
+
+/* sockets: cookie of a socket -> the open TCP connection that it is. */
+struct socket {
+	struct addr local;
+	struct addr remote;
+	__u64 since; /* ns, CLOCK_MONOTONIC */
+	__u32 netns;
+	__u32 slot;
+	__u16 lport;
+	__u16 rport;
+	__u8 passive; /* the other side opened it */
+	__u8 pad[3];
 };

@@ -44,6 +44,85 @@ static __noinline int tunnel_gateway(CTX *ctx, struct pkt *p, const struct addr 
 	return forward_answer(ctx, p, s, &t, &x);
 }
 
+/* ARP for a webspace of this node that cannot answer. The tunnel frame goes back as it is, with its addresses swapped. */
+static __noinline int tunnel_arp(CTX *ctx, const struct pkt *p, const struct addr *from)
+{
+	struct peer *peer = find_peer(from);
+	struct endpoint *ep;
+	struct outer *o;
+	struct addr ip;
+	struct arp *a;
+
+	if (IS_XDP || !peer || !(peer->flags & PEER_READY))
+		return PASS;
+	a = at(ctx, TUNNEL_SIZE + ETHER_SIZE, sizeof(*a));
+	if (!a)
+		return PASS;
+	set_v4(&ip, *(__be32 *)a->tip);
+	ep = bpf_map_lookup_elem(&endpoints, &ip);
+	if (!ep || !is_held(ep) || ep->state == ENDPOINT_NAPPING || !arp_answer(ctx, p))
+		return PASS;
+	o = at(ctx, 0, sizeof(*o));
+	if (!o)
+		return -REASON_CHANGE_FAILED;
+	copy_mac(o->dmac, peer->dmac);
+	copy_mac(o->smac, peer->smac);
+	o->daddr = o->saddr; /* the header's checksum is the same in any order */
+	o->saddr = get_v4(&vtep);
+	o->udp_check = 0;
+	return ctx_redirect(ctx, peer->ifindex);
+}
+
+/* A packet for a webspace of this node that is not awake. DELIVER is left to the caller. */
+static __noinline int tunnel_held(CTX *ctx, struct pkt *p, const struct endpoint *ep, const struct addr *from)
+{
+	__u32 slot = ep->slot;
+	__be32 ip = get_v4(&ep->ip);
+	int held, v;
+
+	p->slot = slot;
+	held = hold_frame(p, ep, HOLD_OUTSIDE);
+	if (held == JUDGE)
+		return judge_reset(ctx, p, ep, p->dport);
+	if (held < 0 || held == DELIVER)
+		return held;
+	if (!follows(p))
+		forward_tunnelled(p, from);
+	v = decap(ctx, p);
+	if (v)
+		return v;
+	if (held == PARK)
+		return park(ctx, slot);
+	if (held == CHALLENGE) {
+		park_copy(ctx, slot);
+		v = challenge(ctx, p, ip, p->dport);
+	} else {
+		v = reset(ctx, p);
+	}
+	if (!v)
+		v = encap_to(ctx, p, from);
+	return v == PASS ? -REASON_PEER_NOT_READY : v;
+}
+
+/* From a plain kernel device: the bridge learns from its frames, and gets all that need not wait for a webspace. */
+static __noinline int foreign_frame(CTX *ctx, struct pkt *p, const struct addr *from)
+{
+	struct mac_key k = {};
+	struct endpoint *ep;
+	int v;
+
+	if (IS_XDP || parse_ether(ctx, p, TUNNEL_SIZE))
+		return PASS;
+	if (p->type == ETH_P_ARP)
+		return tunnel_arp(ctx, p, from);
+	copy_mac(k.mac, p->dmac.mac);
+	ep = bpf_map_lookup_elem(&macs, &k);
+	if (!ep || !is_held(ep) || p->type != ETH_P_IP || parse_ip(ctx, p))
+		return PASS;
+	v = tunnel_held(ctx, p, ep, from);
+	return v == DELIVER ? PASS : v;
+}
+
 /* A frame of our VNI from a peer. What is not for an endpoint here goes on to the kernel's VXLAN device. */
 static __always_inline int tunnel_frame(CTX *ctx, struct pkt *p, const struct addr *from)
 {
@@ -54,18 +133,26 @@ static __always_inline int tunnel_frame(CTX *ctx, struct pkt *p, const struct ad
 
 	if (v)
 		return PASS;
+	if (p->type == ETH_P_ARP)
+		return tunnel_arp(ctx, p, from);
 	if (is_multicast(&p->dmac))
 		return PASS;
 	if (same_mac(&p->dmac, &gateway_mac))
 		return tunnel_gateway(ctx, p, from);
 	copy_mac(k.mac, p->dmac.mac);
 	ep = bpf_map_lookup_elem(&macs, &k);
-	if (!ep || !ep->ifindex || ep->flags & ENDPOINT_NODE || p->type != ETH_P_IP || parse_ip(ctx, p))
+	if (!ep || ep->flags & ENDPOINT_NODE || p->type != ETH_P_IP || parse_ip(ctx, p))
 		return PASS;
+	ifindex = ep->ifindex;
+	if (!ifindex) {
+		v = is_held(ep) && !IS_XDP ? tunnel_held(ctx, p, ep, from) : PASS;
+		if (v != DELIVER)
+			return v;
+		ifindex = ep->port;
+	}
 	/* Larger than a frame: a superframe that generic XDP was given, whose metadata it cannot mend. */
 	if (IS_XDP && (p->proto == IPPROTO_TCP || is_icmp_error(p) || p->len > lan_mtu + ETHER_SIZE))
 		return PASS;
-	ifindex = ep->ifindex;
 	slot = ep->slot;
 	p->slot = slot;
 	if (!follows(p))
@@ -97,9 +184,11 @@ static __always_inline int tunnel_in(CTX *ctx, struct pkt *p, __be32 saddr, bool
 	peer = bpf_map_lookup_elem(&peers, &from);
 	if (!peer)
 		return -REASON_UNKNOWN_PEER;
-	/* A fragment, IP options, another of our addresses: the kernel may look at it. A plain kernel peer: the bridge learns from its frames. */
-	if (!whole || !to_vtep || peer->flags & PEER_FOREIGN)
+	/* A fragment, IP options, another of our addresses: the kernel may look at it. */
+	if (!whole || !to_vtep)
 		return PASS;
+	if (peer->flags & PEER_FOREIGN)
+		return foreign_frame(ctx, p, &from);
 	return tunnel_frame(ctx, p, &from);
 }
 
@@ -109,19 +198,31 @@ static __noinline int flow_in(CTX *ctx, struct pkt *p, struct flow *f)
 	struct endpoint *ep;
 	struct rewrite r;
 	struct addr to = f->other.src;
+	int held = 0;
 	__u32 most;
 
 	ep = bpf_map_lookup_elem(&endpoints, &to);
-	if (!ep || !ep->ifindex)
+	if (!ep)
 		return -REASON_ENDPOINT_ABSENT;
 	p->slot = f->slot;
+	if (!ep->ifindex) {
+		if (!is_held(ep)) /* it has moved to another node, and its flows have not */
+			return -REASON_ENDPOINT_ABSENT;
+		if (IS_XDP)
+			return PASS;
+		held = hold(p, ep, f->other.sport, HOLD_OWN);
+		if (held == RESET)
+			return reset_back(ctx, p);
+		if (held < 0)
+			return held;
+	}
 	most = path_size(p, ep, 0);
 	if (p->ttl <= 1 || wire_size(ctx, p) > most)
 		return explain(ctx, p, p->daddr, most);
 	frag_accept(p);
 	touch(ctx, f, p);
 	rewrite_flow(p, f, &r);
-	return route_in(ctx, p, &r, ep, 0);
+	return route_in(ctx, p, &r, ep, 0, held);
 }
 
 /* Not a tunnel's: a forward, an answer of NAT, or none of our business. */

@@ -16,16 +16,19 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	XdpMapAnswered            = "answered"
 	XdpMapBuckets             = "buckets"
 	XdpMapCounters            = "counters"
 	XdpMapDropSamples         = "drop_samples"
 	XdpMapDrops               = "drops"
 	XdpMapEndpoints           = "endpoints"
+	XdpMapEvents              = "events"
 	XdpMapFlows               = "flows"
 	XdpMapForwards            = "forwards"
 	XdpMapFrags               = "frags"
 	XdpMapInverses            = "inverses"
 	XdpMapMacs                = "macs"
+	XdpMapNetns               = "netns"
 	XdpMapNexthops            = "nexthops"
 	XdpMapPeers               = "peers"
 	XdpMapPorts               = "ports"
@@ -33,24 +36,33 @@ const (
 	XdpMapScratch             = "scratch"
 	XdpMapSettings            = "settings"
 	XdpMapShares              = "shares"
+	XdpMapSockets             = "sockets"
 	XdpMapTracks              = "tracks"
 	XdpProgUnderlayXdp        = "underlay_xdp"
 	XdpVarBridgeIfindex       = "bridge_ifindex"
+	XdpVarChallengeBurst      = "challenge_burst"
+	XdpVarChallengeRate       = "challenge_rate"
 	XdpVarErrorBurst          = "error_burst"
 	XdpVarErrorRate           = "error_rate"
+	XdpVarEventBurst          = "event_burst"
+	XdpVarEventRate           = "event_rate"
 	XdpVarExportBucketKind    = "export_bucket_kind"
 	XdpVarExportDropReason    = "export_drop_reason"
 	XdpVarExportDropSample    = "export_drop_sample"
 	XdpVarExportEndpointFlags = "export_endpoint_flags"
 	XdpVarExportEndpointState = "export_endpoint_state"
+	XdpVarExportEvent         = "export_event"
+	XdpVarExportEventKind     = "export_event_kind"
 	XdpVarExportFlowKind      = "export_flow_kind"
 	XdpVarExportFlowState     = "export_flow_state"
 	XdpVarExportForwardFlags  = "export_forward_flags"
 	XdpVarExportHook          = "export_hook"
 	XdpVarExportNexthopFlags  = "export_nexthop_flags"
 	XdpVarExportPeerFlags     = "export_peer_flags"
+	XdpVarExportPortFlags     = "export_port_flags"
 	XdpVarExportPortKind      = "export_port_kind"
 	XdpVarExportPrefixClass   = "export_prefix_class"
+	XdpVarExportWakePolicy    = "export_wake_policy"
 	XdpVarFloodBurst          = "flood_burst"
 	XdpVarFloodRate           = "flood_rate"
 	XdpVarGatewayIp           = "gateway_ip"
@@ -60,8 +72,21 @@ const (
 	XdpVarLanMtu              = "lan_mtu"
 	XdpVarNatFirst            = "nat_first"
 	XdpVarNatLast             = "nat_last"
+	XdpVarNodeChallengeBurst  = "node_challenge_burst"
+	XdpVarNodeChallengeRate   = "node_challenge_rate"
 	XdpVarNodeIp              = "node_ip"
 	XdpVarNodeMac             = "node_mac"
+	XdpVarNodeParkBurst       = "node_park_burst"
+	XdpVarNodeParkRate        = "node_park_rate"
+	XdpVarNodeResetBurst      = "node_reset_burst"
+	XdpVarNodeResetRate       = "node_reset_rate"
+	XdpVarNodeVerifyBurst     = "node_verify_burst"
+	XdpVarNodeVerifyRate      = "node_verify_rate"
+	XdpVarParkBurst           = "park_burst"
+	XdpVarParkRate            = "park_rate"
+	XdpVarParkingIfindex      = "parking_ifindex"
+	XdpVarResetBurst          = "reset_burst"
+	XdpVarResetRate           = "reset_rate"
 	XdpVarRouteIfindex        = "route_ifindex"
 	XdpVarSampleBurst         = "sample_burst"
 	XdpVarSampleRate          = "sample_rate"
@@ -69,6 +94,8 @@ const (
 	XdpVarUnknownBurst        = "unknown_burst"
 	XdpVarUnknownRate         = "unknown_rate"
 	XdpVarUplinkMtu           = "uplink_mtu"
+	XdpVarVerifyBurst         = "verify_burst"
+	XdpVarVerifyRate          = "verify_rate"
 	XdpVarVni                 = "vni"
 	XdpVarVtep                = "vtep"
 )
@@ -122,16 +149,19 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
+	Answered    *ebpf.MapSpec `ebpf:"answered"`
 	Buckets     *ebpf.MapSpec `ebpf:"buckets"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	DropSamples *ebpf.MapSpec `ebpf:"drop_samples"`
 	Drops       *ebpf.MapSpec `ebpf:"drops"`
 	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
+	Events      *ebpf.MapSpec `ebpf:"events"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Forwards    *ebpf.MapSpec `ebpf:"forwards"`
 	Frags       *ebpf.MapSpec `ebpf:"frags"`
 	Inverses    *ebpf.MapSpec `ebpf:"inverses"`
 	Macs        *ebpf.MapSpec `ebpf:"macs"`
+	Netns       *ebpf.MapSpec `ebpf:"netns"`
 	Nexthops    *ebpf.MapSpec `ebpf:"nexthops"`
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
@@ -139,6 +169,7 @@ type XdpMapSpecs struct {
 	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
 	Settings    *ebpf.MapSpec `ebpf:"settings"`
 	Shares      *ebpf.MapSpec `ebpf:"shares"`
+	Sockets     *ebpf.MapSpec `ebpf:"sockets"`
 	Tracks      *ebpf.MapSpec `ebpf:"tracks"`
 }
 
@@ -147,21 +178,29 @@ type XdpMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpVariableSpecs struct {
 	BridgeIfindex       *ebpf.VariableSpec `ebpf:"bridge_ifindex"`
+	ChallengeBurst      *ebpf.VariableSpec `ebpf:"challenge_burst"`
+	ChallengeRate       *ebpf.VariableSpec `ebpf:"challenge_rate"`
 	ErrorBurst          *ebpf.VariableSpec `ebpf:"error_burst"`
 	ErrorRate           *ebpf.VariableSpec `ebpf:"error_rate"`
+	EventBurst          *ebpf.VariableSpec `ebpf:"event_burst"`
+	EventRate           *ebpf.VariableSpec `ebpf:"event_rate"`
 	ExportBucketKind    *ebpf.VariableSpec `ebpf:"export_bucket_kind"`
 	ExportDropReason    *ebpf.VariableSpec `ebpf:"export_drop_reason"`
 	ExportDropSample    *ebpf.VariableSpec `ebpf:"export_drop_sample"`
 	ExportEndpointFlags *ebpf.VariableSpec `ebpf:"export_endpoint_flags"`
 	ExportEndpointState *ebpf.VariableSpec `ebpf:"export_endpoint_state"`
+	ExportEvent         *ebpf.VariableSpec `ebpf:"export_event"`
+	ExportEventKind     *ebpf.VariableSpec `ebpf:"export_event_kind"`
 	ExportFlowKind      *ebpf.VariableSpec `ebpf:"export_flow_kind"`
 	ExportFlowState     *ebpf.VariableSpec `ebpf:"export_flow_state"`
 	ExportForwardFlags  *ebpf.VariableSpec `ebpf:"export_forward_flags"`
 	ExportHook          *ebpf.VariableSpec `ebpf:"export_hook"`
 	ExportNexthopFlags  *ebpf.VariableSpec `ebpf:"export_nexthop_flags"`
 	ExportPeerFlags     *ebpf.VariableSpec `ebpf:"export_peer_flags"`
+	ExportPortFlags     *ebpf.VariableSpec `ebpf:"export_port_flags"`
 	ExportPortKind      *ebpf.VariableSpec `ebpf:"export_port_kind"`
 	ExportPrefixClass   *ebpf.VariableSpec `ebpf:"export_prefix_class"`
+	ExportWakePolicy    *ebpf.VariableSpec `ebpf:"export_wake_policy"`
 	FloodBurst          *ebpf.VariableSpec `ebpf:"flood_burst"`
 	FloodRate           *ebpf.VariableSpec `ebpf:"flood_rate"`
 	GatewayIp           *ebpf.VariableSpec `ebpf:"gateway_ip"`
@@ -171,8 +210,21 @@ type XdpVariableSpecs struct {
 	LanMtu              *ebpf.VariableSpec `ebpf:"lan_mtu"`
 	NatFirst            *ebpf.VariableSpec `ebpf:"nat_first"`
 	NatLast             *ebpf.VariableSpec `ebpf:"nat_last"`
+	NodeChallengeBurst  *ebpf.VariableSpec `ebpf:"node_challenge_burst"`
+	NodeChallengeRate   *ebpf.VariableSpec `ebpf:"node_challenge_rate"`
 	NodeIp              *ebpf.VariableSpec `ebpf:"node_ip"`
 	NodeMac             *ebpf.VariableSpec `ebpf:"node_mac"`
+	NodeParkBurst       *ebpf.VariableSpec `ebpf:"node_park_burst"`
+	NodeParkRate        *ebpf.VariableSpec `ebpf:"node_park_rate"`
+	NodeResetBurst      *ebpf.VariableSpec `ebpf:"node_reset_burst"`
+	NodeResetRate       *ebpf.VariableSpec `ebpf:"node_reset_rate"`
+	NodeVerifyBurst     *ebpf.VariableSpec `ebpf:"node_verify_burst"`
+	NodeVerifyRate      *ebpf.VariableSpec `ebpf:"node_verify_rate"`
+	ParkBurst           *ebpf.VariableSpec `ebpf:"park_burst"`
+	ParkRate            *ebpf.VariableSpec `ebpf:"park_rate"`
+	ParkingIfindex      *ebpf.VariableSpec `ebpf:"parking_ifindex"`
+	ResetBurst          *ebpf.VariableSpec `ebpf:"reset_burst"`
+	ResetRate           *ebpf.VariableSpec `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.VariableSpec `ebpf:"route_ifindex"`
 	SampleBurst         *ebpf.VariableSpec `ebpf:"sample_burst"`
 	SampleRate          *ebpf.VariableSpec `ebpf:"sample_rate"`
@@ -180,6 +232,8 @@ type XdpVariableSpecs struct {
 	UnknownBurst        *ebpf.VariableSpec `ebpf:"unknown_burst"`
 	UnknownRate         *ebpf.VariableSpec `ebpf:"unknown_rate"`
 	UplinkMtu           *ebpf.VariableSpec `ebpf:"uplink_mtu"`
+	VerifyBurst         *ebpf.VariableSpec `ebpf:"verify_burst"`
+	VerifyRate          *ebpf.VariableSpec `ebpf:"verify_rate"`
 	Vni                 *ebpf.VariableSpec `ebpf:"vni"`
 	Vtep                *ebpf.VariableSpec `ebpf:"vtep"`
 }
@@ -204,16 +258,19 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
+	Answered    *ebpf.Map `ebpf:"answered"`
 	Buckets     *ebpf.Map `ebpf:"buckets"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	DropSamples *ebpf.Map `ebpf:"drop_samples"`
 	Drops       *ebpf.Map `ebpf:"drops"`
 	Endpoints   *ebpf.Map `ebpf:"endpoints"`
+	Events      *ebpf.Map `ebpf:"events"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Forwards    *ebpf.Map `ebpf:"forwards"`
 	Frags       *ebpf.Map `ebpf:"frags"`
 	Inverses    *ebpf.Map `ebpf:"inverses"`
 	Macs        *ebpf.Map `ebpf:"macs"`
+	Netns       *ebpf.Map `ebpf:"netns"`
 	Nexthops    *ebpf.Map `ebpf:"nexthops"`
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
@@ -221,21 +278,25 @@ type XdpMaps struct {
 	Scratch     *ebpf.Map `ebpf:"scratch"`
 	Settings    *ebpf.Map `ebpf:"settings"`
 	Shares      *ebpf.Map `ebpf:"shares"`
+	Sockets     *ebpf.Map `ebpf:"sockets"`
 	Tracks      *ebpf.Map `ebpf:"tracks"`
 }
 
 func (m *XdpMaps) Close() error {
 	return _XdpClose(
+		m.Answered,
 		m.Buckets,
 		m.Counters,
 		m.DropSamples,
 		m.Drops,
 		m.Endpoints,
+		m.Events,
 		m.Flows,
 		m.Forwards,
 		m.Frags,
 		m.Inverses,
 		m.Macs,
+		m.Netns,
 		m.Nexthops,
 		m.Peers,
 		m.Ports,
@@ -243,6 +304,7 @@ func (m *XdpMaps) Close() error {
 		m.Scratch,
 		m.Settings,
 		m.Shares,
+		m.Sockets,
 		m.Tracks,
 	)
 }
@@ -252,21 +314,29 @@ func (m *XdpMaps) Close() error {
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpVariables struct {
 	BridgeIfindex       *ebpf.Variable `ebpf:"bridge_ifindex"`
+	ChallengeBurst      *ebpf.Variable `ebpf:"challenge_burst"`
+	ChallengeRate       *ebpf.Variable `ebpf:"challenge_rate"`
 	ErrorBurst          *ebpf.Variable `ebpf:"error_burst"`
 	ErrorRate           *ebpf.Variable `ebpf:"error_rate"`
+	EventBurst          *ebpf.Variable `ebpf:"event_burst"`
+	EventRate           *ebpf.Variable `ebpf:"event_rate"`
 	ExportBucketKind    *ebpf.Variable `ebpf:"export_bucket_kind"`
 	ExportDropReason    *ebpf.Variable `ebpf:"export_drop_reason"`
 	ExportDropSample    *ebpf.Variable `ebpf:"export_drop_sample"`
 	ExportEndpointFlags *ebpf.Variable `ebpf:"export_endpoint_flags"`
 	ExportEndpointState *ebpf.Variable `ebpf:"export_endpoint_state"`
+	ExportEvent         *ebpf.Variable `ebpf:"export_event"`
+	ExportEventKind     *ebpf.Variable `ebpf:"export_event_kind"`
 	ExportFlowKind      *ebpf.Variable `ebpf:"export_flow_kind"`
 	ExportFlowState     *ebpf.Variable `ebpf:"export_flow_state"`
 	ExportForwardFlags  *ebpf.Variable `ebpf:"export_forward_flags"`
 	ExportHook          *ebpf.Variable `ebpf:"export_hook"`
 	ExportNexthopFlags  *ebpf.Variable `ebpf:"export_nexthop_flags"`
 	ExportPeerFlags     *ebpf.Variable `ebpf:"export_peer_flags"`
+	ExportPortFlags     *ebpf.Variable `ebpf:"export_port_flags"`
 	ExportPortKind      *ebpf.Variable `ebpf:"export_port_kind"`
 	ExportPrefixClass   *ebpf.Variable `ebpf:"export_prefix_class"`
+	ExportWakePolicy    *ebpf.Variable `ebpf:"export_wake_policy"`
 	FloodBurst          *ebpf.Variable `ebpf:"flood_burst"`
 	FloodRate           *ebpf.Variable `ebpf:"flood_rate"`
 	GatewayIp           *ebpf.Variable `ebpf:"gateway_ip"`
@@ -276,8 +346,21 @@ type XdpVariables struct {
 	LanMtu              *ebpf.Variable `ebpf:"lan_mtu"`
 	NatFirst            *ebpf.Variable `ebpf:"nat_first"`
 	NatLast             *ebpf.Variable `ebpf:"nat_last"`
+	NodeChallengeBurst  *ebpf.Variable `ebpf:"node_challenge_burst"`
+	NodeChallengeRate   *ebpf.Variable `ebpf:"node_challenge_rate"`
 	NodeIp              *ebpf.Variable `ebpf:"node_ip"`
 	NodeMac             *ebpf.Variable `ebpf:"node_mac"`
+	NodeParkBurst       *ebpf.Variable `ebpf:"node_park_burst"`
+	NodeParkRate        *ebpf.Variable `ebpf:"node_park_rate"`
+	NodeResetBurst      *ebpf.Variable `ebpf:"node_reset_burst"`
+	NodeResetRate       *ebpf.Variable `ebpf:"node_reset_rate"`
+	NodeVerifyBurst     *ebpf.Variable `ebpf:"node_verify_burst"`
+	NodeVerifyRate      *ebpf.Variable `ebpf:"node_verify_rate"`
+	ParkBurst           *ebpf.Variable `ebpf:"park_burst"`
+	ParkRate            *ebpf.Variable `ebpf:"park_rate"`
+	ParkingIfindex      *ebpf.Variable `ebpf:"parking_ifindex"`
+	ResetBurst          *ebpf.Variable `ebpf:"reset_burst"`
+	ResetRate           *ebpf.Variable `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.Variable `ebpf:"route_ifindex"`
 	SampleBurst         *ebpf.Variable `ebpf:"sample_burst"`
 	SampleRate          *ebpf.Variable `ebpf:"sample_rate"`
@@ -285,6 +368,8 @@ type XdpVariables struct {
 	UnknownBurst        *ebpf.Variable `ebpf:"unknown_burst"`
 	UnknownRate         *ebpf.Variable `ebpf:"unknown_rate"`
 	UplinkMtu           *ebpf.Variable `ebpf:"uplink_mtu"`
+	VerifyBurst         *ebpf.Variable `ebpf:"verify_burst"`
+	VerifyRate          *ebpf.Variable `ebpf:"verify_rate"`
 	Vni                 *ebpf.Variable `ebpf:"vni"`
 	Vtep                *ebpf.Variable `ebpf:"vtep"`
 }

@@ -62,11 +62,16 @@ func (d *Dataplane) apply(ctx context.Context, s *State) (Changes, error) {
 		d.last = s.clone()
 	}
 	w := validate(&d.cfg, d.last, d.wanted, same)
+	d.wanted = w
 	if !same.stations {
 		d.assignSlots(w)
+		d.pruneLives()
+		if err := d.pruneWatches(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	b := d.build(w, d.built, same)
-	d.wanted, d.built = w, b
+	d.built = b
 	c.Problems = append(w.allProblems(), b.allProblems()...)
 	failed := func(subject string, err error) { c.problem(subject, err) }
 	do := func(table string, f func() (Delta, error)) {

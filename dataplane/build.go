@@ -57,7 +57,7 @@ func (d *Dataplane) buildStations(b *built, w *wanted) {
 	b.kernel = make(map[int]portState, len(w.ports))
 	for ifindex, p := range w.ports {
 		m := toMAC(p.MAC)
-		b.ports[uint32(ifindex)] = bpf.TcPort{Ip: wire(p.IP), Mac: m, Kind: uint8(p.Kind), Slot: d.slots.owner[p.Owner]}
+		b.ports[uint32(ifindex)] = d.portEntry(&p)
 		b.kernel[ifindex] = portState{mac: m, ip: p.IP}
 	}
 	d.buildEndpoints(b, w)
@@ -78,24 +78,14 @@ func (d *Dataplane) buildEndpoints(b *built, w *wanted) {
 		b.macs[m.key()] = e
 	}
 	for _, i := range w.endpoints {
-		e := &w.state.Endpoints[i]
-		v := bpf.TcEndpoint{
-			Ip: wire(e.IP), Vtep: wire(e.VTEP), Mac: toMAC(e.MAC),
-			State: uint8(bpf.TcEndpointStateENDPOINT_AWAKE), Ifindex: uint32(e.Ifindex),
-		}
-		if e.Infra {
-			v.Flags |= uint8(bpf.TcEndpointFlagsENDPOINT_INFRA)
-		}
-		if !e.VTEP.IsValid() {
-			v.Slot = d.slots.owner[e.Owner]
-		}
+		v := d.endpointEntry(&w.state.Endpoints[i])
 		put(v, v.Mac)
 	}
 	node := toMAC(d.cfg.NodeMAC)
 	put(bpf.TcEndpoint{
 		Ip: wire(d.cfg.NodeIP), Mac: node, State: uint8(bpf.TcEndpointStateENDPOINT_AWAKE),
 		Flags:   uint8(bpf.TcEndpointFlagsENDPOINT_INFRA | bpf.TcEndpointFlagsENDPOINT_NODE),
-		Ifindex: uint32(d.dev.bridge),
+		Ifindex: uint32(d.dev.bridge), Port: uint32(d.dev.bridge),
 	}, node)
 }
 

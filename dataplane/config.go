@@ -40,6 +40,7 @@ type Config struct {
 
 	Bridge string // default lanyard0
 	VXLAN  string // default lanyard0-vx
+	TAP    string // where packets for sleeping webspaces are parked; default lanyard0-pk
 	BPFFS  string // default /sys/fs/bpf/lanyard
 
 	Version string // of the daemon's build: noted beside the programs that it loads

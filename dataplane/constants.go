@@ -11,6 +11,7 @@ import (
 // environ is what programs must know of this machine, besides the configuration.
 type environ struct {
 	bridge, vxlan int // interface indexes
+	parking       int
 	lanMTU        int
 	uplinkMTU     int
 }
@@ -22,21 +23,22 @@ func constants(c *Config, e environ) map[string]any {
 		infra[i] = wirePrefix(p)
 	}
 	return map[string]any{
-		"vni":            c.VNI,
-		"tunnel_port":    c.Port,
-		"vtep":           wire(c.VTEP),
-		"lan":            wirePrefix(c.Prefix),
-		"infra":          infra,
-		"gateway_ip":     wire(c.Gateway),
-		"gateway_mac":    toMAC(c.GatewayMAC).key(),
-		"node_ip":        wire(c.NodeIP),
-		"node_mac":       toMAC(c.NodeMAC).key(),
-		"nat_first":      c.NATPorts.First,
-		"nat_last":       c.NATPorts.Last,
-		"bridge_ifindex": uint32(e.bridge),
-		"route_ifindex":  uint32(e.vxlan),
-		"lan_mtu":        uint16(e.lanMTU),
-		"uplink_mtu":     uint16(e.uplinkMTU),
+		"vni":             c.VNI,
+		"tunnel_port":     c.Port,
+		"vtep":            wire(c.VTEP),
+		"lan":             wirePrefix(c.Prefix),
+		"infra":           infra,
+		"gateway_ip":      wire(c.Gateway),
+		"gateway_mac":     toMAC(c.GatewayMAC).key(),
+		"node_ip":         wire(c.NodeIP),
+		"node_mac":        toMAC(c.NodeMAC).key(),
+		"nat_first":       c.NATPorts.First,
+		"nat_last":        c.NATPorts.Last,
+		"bridge_ifindex":  uint32(e.bridge),
+		"route_ifindex":   uint32(e.vxlan),
+		"parking_ifindex": uint32(e.parking),
+		"lan_mtu":         uint16(e.lanMTU),
+		"uplink_mtu":      uint16(e.uplinkMTU),
 	}
 }
 

@@ -21,6 +21,7 @@ type Counters struct {
 	TxBytes     uint64 `json:"tx_bytes"`
 	SlowPackets uint64 `json:"slow_packets"` // handed to the kernel's bridge
 	FlowsOpened uint64 `json:"flows_opened"`
+	Parked      uint64 `json:"parked_packets"` // held for a sleeping webspace
 }
 
 func (c *Counters) add(v *bpf.TcCounters) {
@@ -30,6 +31,7 @@ func (c *Counters) add(v *bpf.TcCounters) {
 	c.TxBytes += v.TxBytes
 	c.SlowPackets += v.SlowPackets
 	c.FlowsOpened += v.FlowsOpened
+	c.Parked += v.ParkedPackets
 }
 
 // DropCount counts the frames of one owner that were refused for one reason. Owner is "" when no webspace of this

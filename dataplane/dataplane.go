@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,10 @@ type Dataplane struct {
 	dev   *devices
 	maps  map[string]*ebpf.Map
 	mtu   atomic.Int32
-	drops hub
+	drops hub[Sample]
+	tap   tap
+
+	events hub[Event]
 
 	closing context.Context // ends with Close
 	endAll  context.CancelFunc
@@ -49,6 +53,8 @@ type Dataplane struct {
 	// deniedChanged asks the next sweep to look for flows towards what is denied now.
 	deniedChanged bool
 	fill          fills
+	lives         map[netip.Addr]Life // set above the State's
+	tracers       tracers
 }
 
 // enter notes a user of the maps. Close ends its context and waits for it to leave.
@@ -86,6 +92,8 @@ func (d *Dataplane) Close() error {
 	if d.shared != nil {
 		errs = append(errs, d.shared.close())
 	}
+	errs = append(errs, d.tap.close())
+	d.tracers.close()
 	for _, m := range d.maps {
 		errs = append(errs, m.Close())
 	}

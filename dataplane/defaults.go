@@ -11,6 +11,7 @@ import (
 const (
 	DefaultBridge = "lanyard0"
 	DefaultVXLAN  = "lanyard0-vx"
+	DefaultTAP    = "lanyard0-pk"
 	DefaultBPFFS  = "/sys/fs/bpf/lanyard"
 	DefaultVNI    = 7331
 	DefaultPort   = 4789
@@ -34,6 +35,7 @@ func def[T comparable](v *T, d T) {
 func (c Config) WithDefaults() Config {
 	def(&c.Bridge, DefaultBridge)
 	def(&c.VXLAN, DefaultVXLAN)
+	def(&c.TAP, DefaultTAP)
 	def(&c.BPFFS, DefaultBPFFS)
 	def(&c.Version, "unknown")
 	def(&c.VNI, DefaultVNI)
@@ -101,7 +103,7 @@ func (c Config) check() error {
 	if !c.UplinkIP.Is4() {
 		bad("the source address of NAT %v is not IPv4", c.UplinkIP)
 	}
-	for what, name := range map[string]string{"bridge": c.Bridge, "VXLAN device": c.VXLAN, "underlay": c.Underlay, "uplink": c.Uplink} {
+	for what, name := range map[string]string{"bridge": c.Bridge, "VXLAN device": c.VXLAN, "parking device": c.TAP, "underlay": c.Underlay, "uplink": c.Uplink} {
 		if name == "" || len(name) > ifNameMax {
 			bad("the name of the %s is %q: it must have 1 to %d characters", what, name, ifNameMax)
 		}

@@ -23,10 +23,12 @@ type devices struct {
 	cfg    *Config
 	bridge int
 	vxlan  int
+	// parking is the TAP of tap.go.
+	parking int
 }
 
 // openDevices creates or adopts both, brings them into the wanted shape and up.
-func openDevices(h *netlink.Handle, c *Config, mtu int) (*devices, error) {
+func openDevices(h *netlink.Handle, c *Config, mtu int, t *tap) (*devices, error) {
 	d := &devices{nl: h, cfg: c}
 	bridge, err := d.ensure(&netlink.Bridge{LinkAttrs: attrs(c.Bridge, 0, c.NodeMAC)}, nil)
 	if err != nil {
@@ -56,6 +58,9 @@ func openDevices(h *netlink.Handle, c *Config, mtu int) (*devices, error) {
 	}
 	if err := d.shapeVXLAN(vxlan); err != nil {
 		return nil, fmt.Errorf("set up the VXLAN device %s: %w", c.VXLAN, err)
+	}
+	if d.parking, err = t.open(h, c.TAP, mtu); err != nil {
+		return nil, fmt.Errorf("set up the parking device %s: %w", c.TAP, err)
 	}
 	return d, nil
 }
@@ -220,7 +225,7 @@ func (d *devices) shapeVXLAN(link netlink.Link) error {
 
 // setMTU gives both devices the LAN's MTU.
 func (d *devices) setMTU(mtu int) error {
-	for _, index := range []int{d.vxlan, d.bridge} {
+	for _, index := range []int{d.parking, d.vxlan, d.bridge} {
 		link, err := d.nl.LinkByIndex(index)
 		if err != nil {
 			return fmt.Errorf("look for interface %d: %w", index, err)

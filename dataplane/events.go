@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+	"unsafe"
+
+	"github.com/lanyard-project/lanyard/bpf"
 )
 
 // EventKind says what happened to a webspace.
@@ -49,4 +52,28 @@ type Event struct {
 
 // Events calls f for every event until ctx ends, and then returns nil. Several readers may run at once; a slow one loses
 // events, and delays nobody.
-func (d *Dataplane) Events(ctx context.Context, f func(Event)) error { return errNotYet }
+func (d *Dataplane) Events(ctx context.Context, f func(Event)) error {
+	ctx, leave, err := d.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return d.events.follow(ctx, f)
+}
+
+// decodeEvent makes sense of one entry of the ring.
+func (d *Dataplane) decodeEvent(raw []byte) (Event, bool) {
+	var r bpf.TcEvent
+	if len(raw) < int(unsafe.Sizeof(r)) {
+		return Event{}, false
+	}
+	r = *(*bpf.TcEvent)(unsafe.Pointer(&raw[0]))
+	e := Event{
+		Kind: EventKind(r.Kind), Time: wallClock(r.Time), IP: unwire(r.Ip), Proto: Proto(r.Proto), Port: r.Port,
+		Peer: unwire(r.Peer), PeerPort: r.PeerPort,
+	}
+	d.mu.Lock()
+	e.Owner = d.slots.name[r.Slot]
+	d.mu.Unlock()
+	return e, true
+}

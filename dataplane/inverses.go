@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/lanyard-project/lanyard/bpf"
 )
@@ -43,6 +44,7 @@ func buildServices(w *wanted, slots *slots, inForce map[bpf.TcServiceKey]bpf.TcI
 			s.ambiguous[at] = -1
 		}
 	}
+	defer s.setWake()
 	if s.ambiguous == nil {
 		return s
 	}
@@ -66,6 +68,46 @@ func buildServices(w *wanted, slots *slots, inForce map[bpf.TcServiceKey]bpf.TcI
 		}
 	}
 	return s
+}
+
+// setWake notes on the inverses what forwards say of waking: the strictest of those that share a target.
+func (s *services) setWake() {
+	if !slices.ContainsFunc(s.w.state.Forwards, func(f Forward) bool { return f.Wake != ForwardWakeDefault }) {
+		return
+	}
+	strict := func(w ForwardWake) int { return [...]int{1, 0, 2, 3}[w] }
+	flags := [...]uint8{
+		ForwardWakeAny:      uint8(bpf.TcForwardFlagsFORWARD_WAKE_ANY),
+		ForwardWakeVerified: uint8(bpf.TcForwardFlagsFORWARD_WAKE_VERIFIED),
+		ForwardWakeNever:    uint8(bpf.TcForwardFlagsFORWARD_WAKE_NEVER),
+	}
+	said := map[bpf.TcServiceKey]ForwardWake{}
+	for _, i := range s.w.forwards {
+		f := &s.w.state.Forwards[i]
+		if f.Wake == ForwardWakeDefault {
+			continue
+		}
+		at := f.target()
+		if _, shared := s.ambiguous[at]; !shared {
+			said[at] = f.Wake
+		} else if now, ok := said[at]; !ok || strict(f.Wake) > strict(now) {
+			said[at] = f.Wake
+		}
+	}
+	for _, i := range s.w.forwards { // a shared target whose other forward says nothing
+		f := &s.w.state.Forwards[i]
+		if f.Wake != ForwardWakeDefault {
+			continue
+		}
+		if at := f.target(); strict(f.Wake) > strict(said[at]) {
+			delete(said, at)
+		}
+	}
+	for at, wake := range said {
+		v := s.inverses[at]
+		v.Flags |= flags[wake]
+		s.inverses[at] = v
+	}
 }
 
 // forward is the entry of an external side.

@@ -13,7 +13,7 @@ import (
 )
 
 // Layout is the number of the layout of the maps: LAYOUT of bpf/types.h.
-const Layout = 1
+const Layout = 2
 
 const mapOwners = "owners"
 
@@ -65,9 +65,6 @@ type convert func(key, value []byte) (newKey, newValue []byte, keep bool)
 // migrations say how to get from one layout to the next: [n]["flows"] turns an entry of layout n into one of n+1. A map
 // without an entry has the same layout in both, and is taken over as it is.
 type migrations map[int]map[string]convert
-
-// known are the migrations of this build.
-func known() migrations { return nil }
 
 // replacement is a map that takes the place of another whose size or layout does not fit.
 type replacement struct {

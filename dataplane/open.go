@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 
 	"github.com/cilium/ebpf"
@@ -60,14 +61,14 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, layout int, objs ob
 	if err != nil {
 		return nil, err
 	}
-	if d.dev, err = openDevices(d.nl, &d.cfg, mtu); err != nil {
+	if d.dev, err = openDevices(d.nl, &d.cfg, mtu, &d.tap); err != nil {
 		return nil, err
 	}
 	if err := d.dev.setMTU(mtu); err != nil {
 		return nil, err
 	}
 	d.mtu.Store(int32(mtu))
-	env := environ{bridge: d.dev.bridge, vxlan: d.dev.vxlan, lanMTU: mtu, uplinkMTU: u.uplink.Attrs().MTU}
+	env := environ{bridge: d.dev.bridge, vxlan: d.dev.vxlan, parking: d.dev.parking, lanMTU: mtu, uplinkMTU: u.uplink.Attrs().MTU}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -207,7 +208,7 @@ func (d *Dataplane) pinPrograms(fresh map[string]string) error {
 		return fmt.Errorf("list the pinned programs: %w", err)
 	}
 	for _, name := range names {
-		if _, ok := d.progs[name]; !ok {
+		if _, ok := d.progs[name]; !ok && !tracing(name) {
 			// Not needed any more, or of a build that knew others.
 			if err := os.Remove(d.pins.dir("progs", name)); err != nil {
 				return fmt.Errorf("remove the pinned program %s: %w", name, err)
@@ -247,12 +248,23 @@ func (d *Dataplane) bind() error {
 	if d.settings.NhEpoch == 0 {
 		d.settings.NhEpoch = 1
 	}
+	if d.settings.CookieKey == [2]uint64{} {
+		// Written with the first settings. It stays: a challenge must be known again by the next daemon's programs.
+		d.settings.CookieKey = [2]uint64{rand.Uint64(), rand.Uint64()}
+		if err := m["settings"].Put(uint32(0), d.settings); err != nil {
+			return fmt.Errorf("write map settings: %w", err)
+		}
+	}
 	var err error
 	if d.shared, err = mapShares(m["shares"]); err != nil {
 		return err
 	}
 	d.deniedChanged = true
-	d.drops.init(m["drop_samples"])
+	d.drops = hub[Sample]{m: m["drop_samples"], decode: d.decode, lost: func(s *Sample, n uint64) { s.Missed = n }}
+	d.events = hub[Event]{m: m["events"], decode: d.decodeEvent}
+	if err := d.openTracers(); err != nil {
+		return err
+	}
 	return d.readBack()
 }
 
@@ -273,7 +285,7 @@ func (d *Dataplane) attachNode(u uplinks) error {
 		program string
 		ifindex int
 	}
-	want := map[place]bool{{progNode, d.dev.bridge}: true}
+	want := map[place]bool{{progNode, d.dev.bridge}: true, {progParking, d.dev.parking}: true}
 	for _, l := range []netlink.Link{u.underlay, u.uplink} {
 		want[place{progUnderlay, l.Attrs().Index}] = true
 		if d.cfg.XDP != XDPOff {

@@ -15,6 +15,7 @@ const (
 	progPort     = "port"
 	progUnderlay = "underlay"
 	progNode     = "node"
+	progParking  = "parking"
 	progXDP      = "underlay_xdp"
 )
 

@@ -79,6 +79,18 @@ const (
 	ReasonChangeFailed Reason = 36
 	// ReasonMartian: A packet from outside has a source that cannot be there (the LAN's, loopback, multicast).
 	ReasonMartian Reason = 37
+	// ReasonAsleep: The webspace is asleep or booting, and this packet does not wake it.
+	ReasonAsleep Reason = 38
+	// ReasonWakeDenied: The wake policy of the webspace or of the forward does not let this packet wake it.
+	ReasonWakeDenied Reason = 39
+	// ReasonWakeRate: More packets for sleeping webspaces than are parked or challenged: a flood.
+	ReasonWakeRate Reason = 40
+	// ReasonBootingRefusal: A booting webspace refused what it may soon accept; the refusal is held back.
+	ReasonBootingRefusal Reason = 41
+	// ReasonChallengeAnswered: The reset that answers a challenge. Its sender exists, and its next SYN wakes the webspace.
+	ReasonChallengeAnswered Reason = 42
+	// ReasonChallengeFailed: A reset for a sleeping webspace that answers no challenge.
+	ReasonChallengeFailed Reason = 43
 )
 
 var reasonNames = [...]string{
@@ -120,6 +132,12 @@ var reasonNames = [...]string{
 	ReasonProtocol:           "protocol",
 	ReasonChangeFailed:       "change_failed",
 	ReasonMartian:            "martian",
+	ReasonAsleep:             "asleep",
+	ReasonWakeDenied:         "wake_denied",
+	ReasonWakeRate:           "wake_rate",
+	ReasonBootingRefusal:     "booting_refusal",
+	ReasonChallengeAnswered:  "challenge_answered",
+	ReasonChallengeFailed:    "challenge_failed",
 }
 
 var reasonDocs = [...]string{
@@ -161,4 +179,10 @@ var reasonDocs = [...]string{
 	ReasonProtocol:           "The gateway routes TCP, UDP and ICMP echo only.",
 	ReasonChangeFailed:       "The kernel refused to change the frame (out of memory).",
 	ReasonMartian:            "A packet from outside has a source that cannot be there (the LAN's, loopback, multicast).",
+	ReasonAsleep:             "The webspace is asleep or booting, and this packet does not wake it.",
+	ReasonWakeDenied:         "The wake policy of the webspace or of the forward does not let this packet wake it.",
+	ReasonWakeRate:           "More packets for sleeping webspaces than are parked or challenged: a flood.",
+	ReasonBootingRefusal:     "A booting webspace refused what it may soon accept; the refusal is held back.",
+	ReasonChallengeAnswered:  "The reset that answers a challenge. Its sender exists, and its next SYN wakes the webspace.",
+	ReasonChallengeFailed:    "A reset for a sleeping webspace that answers no challenge.",
 }

@@ -84,14 +84,17 @@ func kindName(k PortKind) string {
 
 func (d *Dataplane) endpointStatus(e bpf.TcEndpoint, names map[int]string) EndpointStatus {
 	es := EndpointStatus{
-		IP: unwire(e.Ip), MAC: mac(e.Mac).String(), VTEP: unwire(e.Vtep), Ifindex: int(e.Ifindex), Port: names[int(e.Ifindex)],
-		State: "awake", Infra: e.Flags&uint8(bpf.TcEndpointFlagsENDPOINT_INFRA) != 0, Owner: d.slots.name[e.Slot],
+		IP: unwire(e.Ip), MAC: mac(e.Mac).String(), VTEP: unwire(e.Vtep), Ifindex: int(e.Port), Port: names[int(e.Port)],
+		State: LifeAwake.String(), Infra: e.Flags&uint8(bpf.TcEndpointFlagsENDPOINT_INFRA) != 0, Owner: d.slots.name[e.Slot],
 	}
-	if e.Ifindex == 0 && e.Vtep == (bpf.TcAddr{}) {
-		es.State = "asleep"
+	if e.Vtep == (bpf.TcAddr{}) {
+		es.State = Life(e.State).String()
 	}
 	if w, ok := d.wanted.endpoint(e.Ip); ok {
 		es.Owner = w.Owner
+		if !w.VTEP.IsValid() && w.Ifindex == 0 && d.lifeOf(&w) == LifeUnset {
+			es.State = LifeAsleep.String() // and nobody wakes it
+		}
 	}
 	return es
 }

@@ -178,7 +178,7 @@ func (d *Dataplane) concerns(links map[int]linkNews) bool {
 func (d *Dataplane) checkMembers(ctx context.Context, links map[int]linkNews) error {
 	for index, l := range links {
 		_, port := d.kernel.ports.shadow[index]
-		ours := index == d.dev.bridge || index == d.dev.vxlan
+		ours := index == d.dev.bridge || index == d.dev.vxlan || index == d.dev.parking
 		if ours && l.gone || port && !l.gone && l.master != d.dev.bridge {
 			return d.heal(ctx)
 		}
@@ -196,13 +196,13 @@ func (d *Dataplane) heal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dev, err := openDevices(d.nl, &d.cfg, d.MTU())
+	dev, err := openDevices(d.nl, &d.cfg, d.MTU(), &d.tap)
 	if err != nil {
 		return err
 	}
 	d.dev = dev
-	if env := d.env; env.bridge != dev.bridge || env.vxlan != dev.vxlan {
-		env.bridge, env.vxlan = dev.bridge, dev.vxlan
+	if env := d.env; env.bridge != dev.bridge || env.vxlan != dev.vxlan || env.parking != dev.parking {
+		env.bridge, env.vxlan, env.parking = dev.bridge, dev.vxlan, dev.parking
 		if err := d.installPrograms(env); err != nil {
 			return err
 		}

@@ -2,16 +2,11 @@ package dataplane
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
-	"sync"
 	"time"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"github.com/lanyard-project/lanyard/bpf"
@@ -31,6 +26,8 @@ func (h Hook) String() string {
 		return progNode
 	case bpf.TcHookHOOK_UNDERLAY_XDP:
 		return progXDP
+	case bpf.TcHookHOOK_PARKING:
+		return progParking
 	}
 	return fmt.Sprintf("hook_%d", uint8(h))
 }
@@ -53,21 +50,6 @@ type Sample struct {
 	Missed uint64 `json:"missed,omitempty"`
 }
 
-// backlog is how many samples wait for a slow reader before some are lost.
-const backlog = 256
-
-// hub lets several readers see the one ring buffer. It is read only while somebody listens: what nobody reads is
-// overwritten by nobody, the programs' samples then find no room and are left out.
-type hub struct {
-	m       *ebpf.Map
-	mu      sync.Mutex
-	readers map[chan Sample]*uint64
-	ring    *ringbuf.Reader
-	done    chan struct{}
-}
-
-func (h *hub) init(m *ebpf.Map) { h.m, h.readers = m, map[chan Sample]*uint64{} }
-
 // Samples calls f for every sampled drop until ctx ends, and then returns nil; f must not keep Data. Several readers may
 // run at once, each sees all samples. A slow f loses samples, and delays nobody.
 func (d *Dataplane) Samples(ctx context.Context, f func(Sample)) error {
@@ -76,99 +58,7 @@ func (d *Dataplane) Samples(ctx context.Context, f func(Sample)) error {
 		return err
 	}
 	defer leave()
-	ch := make(chan Sample, backlog)
-	done, err := d.drops.join(ch, d.decode)
-	if err != nil {
-		return err
-	}
-	defer d.drops.leave(ch)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-done:
-			return errors.New("the ring buffer of samples was closed")
-		case s := <-ch:
-			f(s)
-		}
-	}
-}
-
-// join adds a reader; the first one starts the reading.
-func (h *hub) join(ch chan Sample, decode func([]byte) (Sample, bool)) (done chan struct{}, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.ring == nil {
-		ring, err := ringbuf.NewReader(h.m)
-		if err != nil {
-			return nil, fmt.Errorf("read the samples of drops: %w", err)
-		}
-		drain(ring)
-		h.ring, h.done = ring, make(chan struct{})
-		go h.pump(ring, h.done, decode)
-	}
-	h.readers[ch] = new(uint64)
-	return h.done, nil
-}
-
-// drain throws away what gathered while nobody listened.
-func drain(ring *ringbuf.Reader) {
-	ring.SetDeadline(time.Unix(1, 0))
-	var r ringbuf.Record
-	for range 1 << 16 {
-		if err := ring.ReadInto(&r); err != nil {
-			break
-		}
-	}
-	ring.SetDeadline(time.Time{})
-}
-
-// leave removes a reader; with the last one the reading ends.
-func (h *hub) leave(ch chan Sample) {
-	h.mu.Lock()
-	delete(h.readers, ch)
-	var ring *ringbuf.Reader
-	done := h.done
-	if len(h.readers) == 0 {
-		ring, h.ring = h.ring, nil
-	}
-	h.mu.Unlock()
-	if ring != nil {
-		ring.Close()
-		<-done
-	}
-}
-
-// pump ends when the ring is closed.
-func (h *hub) pump(ring *ringbuf.Reader, done chan struct{}, decode func([]byte) (Sample, bool)) {
-	defer close(done)
-	var r ringbuf.Record
-	for {
-		err := ring.ReadInto(&r)
-		if errors.Is(err, os.ErrClosed) {
-			return
-		}
-		if err != nil {
-			continue
-		}
-		if s, ok := decode(r.RawSample); ok {
-			h.tell(s)
-		}
-	}
-}
-
-func (h *hub) tell(s Sample) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for ch, missed := range h.readers {
-		s.Missed = *missed
-		select {
-		case ch <- s:
-			*missed = 0
-		default:
-			*missed++
-		}
-	}
+	return d.drops.follow(ctx, f)
 }
 
 // decode makes sense of one entry of the ring.

@@ -70,7 +70,7 @@ type EndpointStatus struct {
 	VTEP    netip.Addr `json:"vtep,omitzero"` // absent when it is on this node
 	Ifindex int        `json:"ifindex,omitempty"`
 	Port    string     `json:"port,omitempty"`
-	State   string     `json:"state"` // awake, asleep
+	State   string     `json:"state"` // awake, asleep, booting, napping, unreachable
 	Infra   bool       `json:"infra"`
 	Owner   string     `json:"owner,omitempty"`
 }

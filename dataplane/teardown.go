@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Teardown removes all that Open and Apply ever made, of every layout: links, programs and maps, the two devices, and
+// Teardown removes all that Open and Apply ever made, of every layout: links, programs and maps, the three devices, and
 // the kernel's care for the peers' neighbour entries. It is no error when nothing is there. Traffic ends.
 func Teardown(ctx context.Context, cfg Config, log *slog.Logger) error {
 	cfg = cfg.WithDefaults()
@@ -42,6 +42,7 @@ func Teardown(ctx context.Context, cfg Config, log *slog.Logger) error {
 		// The bridge goes before the programs: no port is on the LAN without its guard.
 		removeDevice(h, cfg.Bridge, "bridge"),
 		removeDevice(h, cfg.VXLAN, "vxlan"),
+		removeDevice(h, cfg.TAP, "tuntap"),
 		removePins(p),
 	}
 	if err := errors.Join(errs...); err != nil {

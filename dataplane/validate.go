@@ -269,6 +269,9 @@ func (w *wanted) checkEndpoint(c *Config, e *Endpoint) error {
 			e.Ifindex = 0
 		}
 	}
+	if e.Life > LifeUnreachable {
+		return fmt.Errorf("its life, %d, is unknown", e.Life)
+	}
 	return ownerName(e.Owner)
 }
 
@@ -315,6 +318,8 @@ func (w *wanted) checkForward(c *Config, f *Forward) (target int32, err error) {
 		return 0, fmt.Errorf("its external address is inside the LAN")
 	case !f.Target.Addr().Is4() || f.Target.Port() == 0 || !c.Prefix.Contains(f.Target.Addr()):
 		return 0, fmt.Errorf("its target %v is not an address and port of the LAN", f.Target)
+	case f.Wake > ForwardWakeNever:
+		return 0, fmt.Errorf("its word on waking, %d, is unknown", f.Wake)
 	case f.Proto == UDP && f.External.Port() == c.Port && (f.External.Addr() == c.VTEP || f.External.Addr() == f.Entry):
 		return 0, fmt.Errorf("UDP port %d carries the tunnel", c.Port)
 	}

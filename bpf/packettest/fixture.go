@@ -131,6 +131,7 @@ func (n Net) Forwards() []Forward {
 // Devices of the node in the namespace of the tests. Their other ends, NAME-far, are all in a second namespace.
 const (
 	Underlay = "under"
+	Parking  = "park"  // stands for the TAP
 	Router   = "vxlan" // route lookups name it as the one of arrival, and so it alone may forward
 	far      = "-far"
 )
@@ -145,7 +146,7 @@ func (n Net) devices(outside int) (map[string]int, error) {
 		name     string
 		mac, far net.HardwareAddr
 	}{
-		{Underlay, n.UnderlayMAC, n.RouterMAC}, {Router, MAC("02:76:78:00:00:01"), nil}, {n.Node.Name, n.Node.MAC, nil},
+		{Underlay, n.UnderlayMAC, n.RouterMAC}, {Router, MAC("02:76:78:00:00:01"), nil}, {Parking, MAC("02:70:6b:00:00:01"), nil}, {n.Node.Name, n.Node.MAC, nil},
 		{n.WS1.Name, MAC("fe:00:00:00:00:01"), n.WS1.MAC}, {n.WS2.Name, MAC("fe:00:00:00:00:02"), n.WS2.MAC}, {n.Pod.Name, MAC("fe:00:00:00:00:03"), n.Pod.MAC},
 	} {
 		link := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: d.name + far, PeerHardwareAddr: d.far, PeerNamespace: netlink.NsFd(outside)}

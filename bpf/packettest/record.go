@@ -59,6 +59,13 @@ func put(out []byte, t btf.Type, v any) error {
 				return err
 			}
 		}
+	case []uint64:
+		if len(out) != 8*len(v) {
+			return fmt.Errorf("%d words do not fit %v", len(v), t)
+		}
+		for i, n := range v {
+			binary.NativeEndian.PutUint64(out[8*i:], n)
+		}
 	case Record:
 		b, err := encode(t, v)
 		if err != nil {

@@ -24,7 +24,7 @@ func (w *World) constants() map[string]any {
 		"gateway_ip": w.Gateway.IP, "gateway_mac": Record{"mac": w.Gateway.MAC},
 		"node_ip": w.Node.IP, "node_mac": Record{"mac": w.Node.MAC},
 		"nat_first": w.NATFirst, "nat_last": w.NATLast,
-		"bridge_ifindex": w.Ifindex[w.Node.Name], "route_ifindex": w.Ifindex[Router],
+		"bridge_ifindex": w.Ifindex[w.Node.Name], "route_ifindex": w.Ifindex[Router], "parking_ifindex": w.Ifindex[Parking],
 		"lan_mtu": w.MTU, "uplink_mtu": int(w.MTU) + TunnelSize,
 	}
 }
@@ -113,7 +113,7 @@ func (w *World) fill() error {
 func (w *World) Endpoint(h Host) Record {
 	e := Record{"ip": h.IP, "vtep": h.VTEP, "mac": h.MAC, "state": 1, "flags": h.Flag, "slot": h.Slot}
 	if !h.VTEP.IsValid() {
-		e["ifindex"] = w.Ifindex[h.Name]
+		e["ifindex"], e["port"] = w.Ifindex[h.Name], w.Ifindex[h.Name]
 	}
 	return e
 }
@@ -143,8 +143,12 @@ func (w *World) Limits(share, quota, pool uint32) error {
 func (w *World) Epoch(n uint32) error { return w.settings(1000, 2000, 1000, n) }
 
 func (w *World) settings(share, quota, pool, epoch uint32) error {
-	return w.Tables["settings"].Put(uint32(0), Record{"uplink": w.VTEP, "nh_epoch": epoch, "flow_share": share, "flow_quota": quota, "flow_pool": pool})
+	return w.Tables["settings"].Put(uint32(0), Record{"uplink": w.VTEP, "nh_epoch": epoch, "flow_share": share, "flow_quota": quota, "flow_pool": pool,
+		"cookie_key": []uint64{CookieKey0, CookieKey1}})
 }
+
+// CookieKey0 and CookieKey1 are the secret of challenges.
+const CookieKey0, CookieKey1 = 0x0706050403020100, 0x0f0e0d0c0b0a0908
 
 // clear empties a hash, and zeroes an array as far as the fixture's slots go.
 func (t Table) clear() error {
@@ -172,7 +176,7 @@ func (t Table) clear() error {
 }
 
 // slots is how many entries of an array the fixture may have used; of buckets there are several for each slot.
-const slots = 16
+const slots = 64
 
 // zero empties the first entries of an array, in one call.
 func (t Table) zero(cpus int) error {

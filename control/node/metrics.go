@@ -41,6 +41,7 @@ var (
 	mTxPackets     = metric{"lanyard_sent_packets_total", "Packets that this node's webspaces sent.", counter, nil}
 	mTxBytes       = metric{"lanyard_sent_bytes_total", "Bytes that this node's webspaces sent.", counter, nil}
 	mSlow          = metric{"lanyard_slow_packets_total", "Packets that took the slow path, through the kernel's bridge.", counter, nil}
+	mParked        = metric{"lanyard_parked_packets_total", "Packets that were held for webspaces which could not take them yet.", counter, nil}
 	mFlowsOpened   = metric{"lanyard_flows_opened_total", "Outbound flows that were opened.", counter, nil}
 	mDropped       = metric{"lanyard_dropped_packets_total", "Packets dropped, by reason; see drop-reasons.md.", counter, []string{"reason"}}
 	mDroppedBytes  = metric{"lanyard_dropped_bytes_total", "Bytes dropped, by reason.", counter, []string{"reason"}}
@@ -87,7 +88,7 @@ var (
 // everyMetric is the reference; the collector gives nothing else of its own.
 func everyMetric() []metric {
 	return []metric{mBuild, mReady, mPrograms, mDetached, mMapEntries, mMapMax, mMapBytes, mMTU, mPorts, mEndpoints, mForwards,
-		mPeers, mFlows, mFlowsMax, mRxPackets, mRxBytes, mTxPackets, mTxBytes, mSlow, mFlowsOpened, mDropped, mDroppedBytes,
+		mPeers, mFlows, mFlowsMax, mRxPackets, mRxBytes, mTxPackets, mTxBytes, mSlow, mParked, mFlowsOpened, mDropped, mDroppedBytes,
 		mProblems, mLXD, mLXDSeen, mSyncs, mSyncFailures, mSyncLast, mSyncTook, mDHCPRunning, mDHCPLeases, mDHCPReceived,
 		mDHCPSent, mDHCPDropped, mDNSRunning, mDNSRecords, mDNSQueries, mDNSTCP, mDNSAnswers, mDNSDropped, mDNSCoalesced, mDNSPrefetched,
 		mDNSRebound, mDNSOverloaded, mDNSEntries, mDNSBytes, mDNSOpen, mDNSConns, mDNSUp, mDNSUpAnswers, mDNSUpSeconds, mDNSUpFailed,
@@ -196,6 +197,7 @@ func (c *collector) traffic(give giver) {
 	give(mTxPackets, float64(t.TxPackets))
 	give(mTxBytes, float64(t.TxBytes))
 	give(mSlow, float64(t.SlowPackets))
+	give(mParked, float64(t.Parked))
 	give(mFlowsOpened, float64(t.FlowsOpened))
 	if !c.n.config.Metrics.Webspaces {
 		return

@@ -56,6 +56,7 @@ func (s *sums) traffic(now map[string]dataplane.Counters) dataplane.Counters {
 		t.TxBytes += grown(c.TxBytes, l.TxBytes)
 		t.SlowPackets += grown(c.SlowPackets, l.SlowPackets)
 		t.FlowsOpened += grown(c.FlowsOpened, l.FlowsOpened)
+		t.Parked += grown(c.Parked, l.Parked)
 	}
 	s.last = maps.Clone(now)
 	return s.total

@@ -183,6 +183,7 @@ type Counters struct {
 	TxBytes     uint64 `json:"tx_bytes"`
 	SlowPackets uint64 `json:"slow_packets"` // handed to the kernel's bridge
 	FlowsOpened uint64 `json:"flows_opened"`
+	Parked      uint64 `json:"parked_packets"` // held for a sleeping webspace
 }
 
 // DNS says how the name server does. Without dns.enabled it is empty.

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Does what wake.h has decided. */
+#pragma once
+
+#include "answer.h"
+#include "wake.h"
+
+/* A local endpoint that is not awake. What is not IPv4 it gets as long as it has a port. */
+static __always_inline bool is_held(const struct endpoint *ep)
+{
+	struct addr to = ep->vtep;
+
+	return !ep->ifindex && is_zero(&to);
+}
+
+/* The frame, with the addresses that the webspace will see, goes to user space. */
+static __always_inline int park(CTX *ctx, __u32 slot)
+{
+	struct counters *c = bpf_map_lookup_elem(&counters, &slot);
+
+	if (c)
+		c->parked_packets += segments(ctx);
+	return ctx_redirect(ctx, parking_ifindex);
+}
+
+/*
+ * A copy of a SYN that is challenged is parked, for when its sender turns out to exist: some stacks repeat it late. It is
+ * marked by having no source MAC (a forward's packets have the gateway's).
+ */
+static __always_inline void park_copy(CTX *ctx, __u32 slot)
+{
+	struct mac_key none = {};
+
+	if (!take_both(slot, BUCKET_PARK, park_rate, park_burst, node_park_rate, node_park_burst))
+		return;
+	if (!ctx_store(ctx, MAC_LEN, none.mac, MAC_LEN))
+		ctx_copy(ctx, parking_ifindex);
+}
+
+/* Decides about a frame of this LAN for an endpoint that is_held. flags: enum hold_flags. */
+static __noinline int hold_frame(struct pkt *p, const struct endpoint *ep, __u32 flags)
+{
+	int v;
+
+	if (p->type != ETH_P_IP)
+		return ep->port ? DELIVER : -REASON_ENDPOINT_ABSENT;
+	if (follows(p)) {
+		v = frag_ports(p);
+		if (v)
+			return v;
+	}
+	v = hold(p, ep, p->dport, flags);
+	if (v == PARK || v == DELIVER)
+		frag_accept(p);
+	return v;
+}
