@@ -111,7 +111,7 @@ var kinds = []struct {
 	{account.ErrExpired, codeTokenExpired}, {account.ErrRevoked, codeTokenRevoked}, {account.ErrToken, codeTokenInvalid},
 	{account.ErrPassword, codePassword}, {account.ErrRateLimited, codeRate}, {account.ErrNotFound, codeUser},
 	{account.ErrExists, codeExists}, {account.ErrInvalid, codeInvalid}, {account.ErrUnavailable, codeAccounts},
-	{ErrCursor, codeInvalid}, {context.DeadlineExceeded, codeTimeout},
+	{ErrCursor, codeInvalid}, {ErrElsewhere, codeUnsupported}, {context.DeadlineExceeded, codeTimeout},
 }
 
 // explain finds the code of an error, and what of its text is for the caller. What only admins can use stays out of it.
