@@ -13,7 +13,7 @@ TOOL := go tool -modfile=hack/tools/go.mod
 # Further flags of go test.
 TESTFLAGS ?=
 
-.PHONY: help build generate fmt lint test test-lab bench demo lab lab-down install clean FORCE
+.PHONY: help build generate fmt lint test test-lab bench demo lab lab-down install clean cross FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,13 @@ build: ## build the daemon, the CLI and the lab into bin/
 	@mkdir -p $(BIN)
 	@for cmd in cmd/lanyardd cmd/lanyard hack/lab/cmd/lab hack/lab/probe hack/bench; do \
 		if ls $$cmd/*.go >/dev/null 2>&1; then CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $(BIN)/ ./$$cmd; fi; \
+	done
+
+cross: ## build the CLI for the other systems that members have
+	@mkdir -p $(BIN)
+	@for target in darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 linux/arm64 freebsd/amd64; do \
+		echo "$$target"; ext=; [ "$${target%/*}" = windows ] && ext=.exe; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build $(GOFLAGS_BUILD) -o $(BIN)/lanyard-$${target%/*}-$${target#*/}$$ext ./cmd/lanyard; \
 	done
 
 install: ## install the Debian packages that tests, lab and demo need

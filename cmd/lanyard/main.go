@@ -1,4 +1,4 @@
-// Lanyard looks after the node that this machine is. See docs/reference/cli.md.
+// Lanyard is the command line for members, and on Linux for the administrator of a node too. See docs/reference/cli.md.
 package main
 
 import (
@@ -6,24 +6,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/lanyard-project/lanyard/control/admin"
-	"github.com/lanyard-project/lanyard/control/connectivity/probe"
 )
 
 // version is set by the linker: -ldflags "-X main.version=...".
 var version = "devel"
 
-func main() { os.Exit(run()) }
+func main() { os.Exit(start()) }
 
-func run() int {
-	if probe.IsProbe() { // this is a temporary webspace, whose whole file system is this binary
-		if os.Getpid() == 1 {
-			return probe.Init()
-		}
-		return probe.Main(os.Stdout, os.Stderr, os.Args[1:])
-	}
+func start() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return admin.Run(ctx, admin.Standard(), version, os.Args[1:])
+	return run(ctx)
 }

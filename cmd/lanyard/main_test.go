@@ -20,7 +20,7 @@ import (
 var update = flag.Bool("update", false, "rewrite what the scripts compare with")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lanyard": func() { os.Exit(run()) }})
+	testscript.Main(m, map[string]func(){"lanyard": func() { os.Exit(start()) }})
 }
 
 // TestScripts runs testdata/*.txtar: the program as users meet it, against a daemon that answers from files.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 	"github.com/lanyard-project/lanyard/webspace"
@@ -17,6 +18,8 @@ const (
 	ExitUsage       = 2 // wrong arguments or flags
 	ExitNo          = 3 // done, and the answer is no: not ready, a check or a test failed
 	ExitUnreachable = 4 // no lanyardd behind the socket, or it refused the caller
+	ExitLogin       = cli.ExitLogin
+	ExitSession     = cli.ExitSession
 )
 
 // Codes of errors beside those of the API.
@@ -35,7 +38,10 @@ var ExitCodes = []struct {
 	{ExitFailed, "the command itself failed"},
 	{ExitUsage, "wrong arguments or flags"},
 	{ExitNo, "done, and the answer is no: the node is not ready, a check or a test failed"},
-	{ExitUnreachable, "no lanyardd behind the socket, or it refused the caller"},
+	{ExitUnreachable, "no lanyardd behind the socket, or it refused the caller; no server at `--server`"},
+	{ExitLogin, "not logged in, or the token or password is not accepted"},
+	{130, "interrupted"},
+	{ExitSession, "a session (`ws exec`, `ws login`, `ws console`) failed; otherwise `ws exec` and `ws login` end with the command's own code"},
 }
 
 // errNo ends a command whose output already says what is wrong.
@@ -59,6 +65,9 @@ func Report(s Streams, err error, asJSON bool) int {
 	}
 	if errors.Is(err, errNo) {
 		return ExitNo
+	}
+	if code, ok := reportMember(s, err, asJSON); ok {
+		return code
 	}
 	code := ExitFailed
 	e := threeParts(err)

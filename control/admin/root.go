@@ -55,9 +55,9 @@ func (o *options) printLine(v any) error {
 func command(o *options) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lanyard",
-		Short: "Look after the node that this machine is",
-		Long: "Look after the node that this machine is: see what its daemon knows, what it drops and why,\n" +
-			"whether the machine is fit, and whether every path through the network works.",
+		Short: "Use a webspace, and look after the node that this machine is",
+		Long: "Use a webspace (login, ws), and look after the node that this machine is: see what its daemon knows,\n" +
+			"what it drops and why, whether the machine is fit, and whether every path through the network works.",
 		SilenceErrors: true, // Report prints them
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -70,6 +70,7 @@ func command(o *options) *cobra.Command {
 	flags.StringVar(&o.socket, "socket", "", "admin `socket` of lanyardd (default: $LANYARD_SOCKET, or else "+nodeapi.DefaultSocket+")")
 	flags.BoolVar(&o.json, "json", false, "print JSON, errors too")
 	root.AddCommand(statusCommand(o), wakesCommand(o), awakeCommand(o), traceCommand(o), checkCommand(o), connectivityCommand(o), bugreportCommand(o), resyncCommand(o), versionCommand(o))
+	root.AddCommand(memberCommands(o)...)
 	strictArgs(root)
 	return root
 }

@@ -23,7 +23,8 @@ const (
 )
 
 // notSettings are names and prefixes in the environment that belong to other parts of Lanyard.
-var notSettings = []string{"LANYARD_CONFIG", "LANYARD_SOCKET", "LANYARD_LAB_", "LANYARD_TEST_"}
+var notSettings = []string{"LANYARD_CONFIG", "LANYARD_SOCKET", "LANYARD_LAB_", "LANYARD_TEST_",
+	"LANYARD_SERVER", "LANYARD_TOKEN", "LANYARD_CREDENTIALS"}
 
 // Sources are where a configuration is read from. The zero value gives the defaults.
 type Sources struct {
