@@ -55,7 +55,7 @@ func (o operations) GetWakes(w http.ResponseWriter, r *http.Request, username st
 			return nil, err
 		}
 		if o.o.Wakes == nil {
-			return nil, fail(codeUnsupported, "", "wakes are known to the node that holds the webspace, and none runs with this API")
+			return nil, ErrElsewhere
 		}
 		cursor := ""
 		if params.Cursor != nil {
@@ -76,7 +76,7 @@ func (o operations) GetWhyAwake(w http.ResponseWriter, r *http.Request, username
 			return nil, err
 		}
 		if o.o.Wakes == nil {
-			return nil, fail(codeUnsupported, "", "what keeps it awake is known to its node, and none runs with this API")
+			return nil, ErrElsewhere
 		}
 		why, err := o.o.Wakes.WhyAwake(ctx, who.UID)
 		if why.Reasons == nil {

@@ -146,6 +146,8 @@ func explain(err error) *failure {
 		}
 	case errors.Is(err, ErrCursor):
 		f.cause = "the cursor is not one that a page gave"
+	case errors.Is(err, ErrElsewhere):
+		f.cause = "only the node that holds the webspace knows, and it does not run together with this API"
 	}
 	if f.code.Status == http.StatusInternalServerError && f.after == 0 && (f.code == codeUnavailable || f.code == codeAccounts) {
 		f.after = 5 * time.Second

@@ -15,6 +15,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/dhcp"
 	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/node/config"
+	"github.com/lanyard-project/lanyard/control/offers"
 	"github.com/lanyard-project/lanyard/control/supervise"
 	"github.com/lanyard-project/lanyard/control/systemd"
 	"github.com/lanyard-project/lanyard/dataplane"
@@ -37,8 +38,9 @@ type Node struct {
 }
 
 // Run runs a node until ctx ends, and then returns nil; traffic flows on. c must be resolved. An error means that the
-// node could not start at all. ready is called once the programs are in place.
-func Run(ctx context.Context, c config.Config, version string, log *slog.Logger, ready func()) error {
+// node could not start at all. ready is called once the programs are in place; by then offer, which may be nil, has what
+// other roles of this process can use.
+func Run(ctx context.Context, c config.Config, version string, log *slog.Logger, offer *offers.Offers, ready func()) error {
 	store, err := Connect(c)
 	if err != nil {
 		return err
@@ -87,6 +89,7 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 		supervisor: supervise.New(log)}
 	log.Info("the dataplane is in place", "node", c.Node.Name, "index", c.Node.Index, "ip", c.Node.IP, "vtep", c.Underlay.Address,
 		"underlay", c.Underlay.Interface, "uplink", c.Uplink.Interface, "mtu", d.MTU(), "version", version)
+	offer.Set(offers.Node{})
 	if ready != nil {
 		ready()
 	}

@@ -51,6 +51,7 @@ func daemon(version string, roles []Role) *cobra.Command {
 		Long: `Run this machine's part of Lanyard. What it does are its roles:
 
   node      join its webspaces to the LAN, give them addresses, and let them in and out
+  control   serve the REST API, with the accounts of its members
 
 Every setting can be given in the YAML file (lan.prefix), in the environment (LANYARD_LAN_PREFIX) and as a flag
 (--lan-prefix); the later ones win. When the daemon ends, traffic flows on; --teardown takes everything down.`,

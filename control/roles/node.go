@@ -8,5 +8,5 @@ import (
 
 // runNode is the role node.
 func runNode(ctx context.Context, m *Machine, ready func()) error {
-	return node.Run(ctx, m.Config, m.Version, m.Log, ready)
+	return node.Run(ctx, m.Config, m.Version, m.Log, &m.Offers, ready)
 }

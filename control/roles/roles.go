@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lanyard-project/lanyard/control/node/config"
+	"github.com/lanyard-project/lanyard/control/offers"
 )
 
 // Role is one thing that a machine does.
@@ -25,19 +26,21 @@ const (
 )
 
 // Default is what a machine does that is told nothing: all that a single machine needs.
-var Default = []Role{Node}
+var Default = []Role{Node, Control}
 
 // Machine is what the roles of one process share.
 type Machine struct {
 	Config  config.Config
 	Version string
 	Log     *slog.Logger
+	Offers  offers.Offers // of the node, once it is ready
 }
 
 // all has how to run each role: until ctx ends, then nil. An error means that the role could not start at all; ready is
 // called once it works.
 var all = map[Role]func(ctx context.Context, m *Machine, ready func()) error{
-	Node: runNode,
+	Node:    runNode,
+	Control: runControl,
 }
 
 // Parse reads a list of roles, e.g. "node,control".

@@ -83,7 +83,7 @@ func (c *Config) checkAPI() error {
 // CheckControl checks what the role control needs, for a machine that runs it without the role node: nothing of the rest
 // of the configuration is then found out or checked.
 func (c *Config) CheckControl() error {
-	for _, f := range []func() error{c.checkLXD, c.checkAPI} {
+	for _, f := range []func() error{c.checkLXD, c.checkWebspaces, c.checkAPI, c.Accounts.Check} {
 		if err := f(); err != nil {
 			return err
 		}
