@@ -44,6 +44,8 @@ type Options struct {
 	ShortGrace time.Duration // of a stop for want of memory; default 5 s
 	Hurry      time.Duration // between two looks while memory is short; default 1 s
 	Parallel   int           // webspaces on their way to sleep at once; default 8
+	// ReclaimAfter is how long a webspace has napped when its memory is taken back; 0: never.
+	ReclaimAfter time.Duration
 	// Stale is how long a webspace's last packet may be ago until its connections are taken for dead: their other end
 	// went without a word. Default 2h4m, as long as an idle connection must be kept by NAT (RFC 5382).
 	Stale time.Duration
@@ -75,13 +77,16 @@ type Keeper struct {
 	sockets func(name string) ([]dataplane.Flow, error)
 	log     *slog.Logger
 
-	steps sync.WaitGroup
+	reclaim func(ctx context.Context, name string) (int64, error) // nil: nobody can
+	steps   sync.WaitGroup
 
-	mu     sync.Mutex
-	busy   map[int]time.Time // by uid: LXD was last seen working on it
-	under  map[int]bool      // by uid: a step is under way
-	failed map[int]failure   // by uid
-	stats  Stats
+	mu         sync.Mutex
+	busy       map[int]time.Time // by uid: LXD was last seen working on it
+	under      map[int]bool      // by uid: a step is under way
+	failed     map[int]failure   // by uid
+	naps       map[int]nap       // by uid: of those that nap
+	reclaiming bool              // of one webspace at a time
+	stats      Stats
 }
 
 // failure of a step: it is not tried again before.
@@ -99,6 +104,8 @@ type Stats struct {
 	Stuck   bool   // memory is short, and nobody may be put to sleep
 	Steps   int    // under way now
 	Watched int    // webspaces with a policy
+	// Reclaimed is how many bytes of napping webspaces' memory were taken back, ever.
+	Reclaimed int64
 }
 
 // Parts are what a Keeper works with.
@@ -113,6 +120,8 @@ type Parts struct {
 	// Sockets gives a running webspace's live connections without the dataplane, as Sockets.Flows does; nil: there is
 	// no way to, and what the dataplane has not followed from the beginning stays awake.
 	Sockets func(name string) ([]dataplane.Flow, error)
+	// Reclaim takes memory of a napping webspace back, as Groups.Reclaim does; nil: nobody can.
+	Reclaim func(ctx context.Context, name string) (int64, error)
 	Log     *slog.Logger
 }
 
@@ -128,8 +137,8 @@ func New(o Options, p Parts) *Keeper {
 		p.Holds = &Holds{}
 	}
 	return &Keeper{o: o.withDefaults(), local: p.Local, lxd: p.LXD, plane: p.Plane, power: p.Power, gauge: p.Gauge,
-		holds: p.Holds, sockets: p.Sockets, log: p.Log,
-		busy: make(map[int]time.Time), under: make(map[int]bool), failed: make(map[int]failure)}
+		holds: p.Holds, sockets: p.Sockets, reclaim: p.Reclaim, log: p.Log,
+		busy: make(map[int]time.Time), under: make(map[int]bool), failed: make(map[int]failure), naps: make(map[int]nap)}
 }
 
 // Stats returns a copy.
@@ -167,6 +176,9 @@ func (k *Keeper) look(ctx context.Context) (short bool) {
 	why, short := "", false
 	if memErr == nil {
 		why, short = k.o.Pressure.short(memory)
+	}
+	if err == nil {
+		k.lookAtNaps(ctx, list, now)
 	}
 	begun := 0
 	var ops map[string][]webspace.Operation

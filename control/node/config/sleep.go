@@ -14,12 +14,13 @@ type Sleep struct {
 	Stale         time.Duration `koanf:"stale" doc:"Connections keep a webspace awake until its last packet is this long ago: their other end is gone then. RFC 5382 asks NAT for 2h4m."`
 	MinFree       int           `koanf:"min_free" doc:"MiB: when less memory is available on the node, the idlest of its webspaces go to sleep, one after the other. 0: never."`
 	Stalled       int           `koanf:"stalled" doc:"Percent: the same when all processes wait for memory for this part of ten seconds (PSI, where the kernel has it), and less than a fifth of the memory is available. 0: never."`
+	ReclaimAfter  time.Duration `koanf:"reclaim_after" doc:"After how long of a nap to take a webspace's memory back that can be read again from disk or swap, where the kernel can (cgroup v2). Its first answer then takes longer. 0: never."`
 	PressureGrace time.Duration `koanf:"pressure_grace" doc:"As grace, when memory is short."`
 }
 
 func defaultSleep() Sleep {
 	return Sleep{Enabled: true, Check: 5 * time.Second, Grace: 30 * time.Second, Stale: 2*time.Hour + 4*time.Minute,
-		MinFree: 128, Stalled: 25, PressureGrace: 5 * time.Second}
+		MinFree: 128, Stalled: 25, ReclaimAfter: 10 * time.Minute, PressureGrace: 5 * time.Second}
 }
 
 func (c *Config) checkSleep() error {
@@ -35,6 +36,8 @@ func (c *Config) checkSleep() error {
 		}
 	}
 	switch {
+	case s.ReclaimAfter < 0:
+		return bad("sleep.reclaim_after", fmt.Sprintf("%v is negative", s.ReclaimAfter), "leave it at 10m")
 	case s.MinFree < 0 || s.MinFree > 1<<24:
 		return bad("sleep.min_free", fmt.Sprintf("%d is not between 0 and %d MiB", s.MinFree, 1<<24), "leave it at 128")
 	case s.Stalled < 0 || s.Stalled > 100:
