@@ -69,7 +69,7 @@ func command(o *options) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&o.socket, "socket", "", "admin `socket` of lanyardd (default: $LANYARD_SOCKET, or else "+nodeapi.DefaultSocket+")")
 	flags.BoolVar(&o.json, "json", false, "print JSON, errors too")
-	root.AddCommand(statusCommand(o), wakesCommand(o), awakeCommand(o), traceCommand(o), checkCommand(o), connectivityCommand(o), bugreportCommand(o), resyncCommand(o), versionCommand(o))
+	root.AddCommand(statusCommand(o), wakesCommand(o), awakeCommand(o), traceCommand(o), checkCommand(o), connectivityCommand(o), bugreportCommand(o), imagesCommand(o), resyncCommand(o), versionCommand(o))
 	root.AddCommand(memberCommands(o)...)
 	strictArgs(root)
 	return root

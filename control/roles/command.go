@@ -52,6 +52,7 @@ func daemon(version string, roles []Role) *cobra.Command {
 
   node      join its webspaces to the LAN, give them addresses, and let them in and out
   control   serve the REST API, with the accounts of its members
+  images    serve images to LXD and Incus, out of GitHub's releases and local folders
 
 Every setting can be given in the YAML file (lan.prefix), in the environment (LANYARD_LAN_PREFIX) and as a flag
 (--lan-prefix); the later ones win. When the daemon ends, traffic flows on; --teardown takes everything down.`,

@@ -41,6 +41,7 @@ type Machine struct {
 var all = map[Role]func(ctx context.Context, m *Machine, ready func()) error{
 	Node:    runNode,
 	Control: runControl,
+	Images:  runImages,
 }
 
 // Parse reads a list of roles, e.g. "node,control".

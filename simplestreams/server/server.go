@@ -46,16 +46,13 @@ func New(o Options) *Server {
 }
 
 // HTTP is a server around it with limits for what strangers send. Bodies of requests are never read; a ReadTimeout would cut
-// long answers off.
+// long answers off. What strangers do to connections is no news (LXD itself tries http on the port of https first): debug.
 func (s *Server) HTTP() *http.Server {
 	return &http.Server{
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-		ErrorLog: slog.NewLogLogger(quietHandler{s.o.Log.Handler()}, slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
 	}
 }
-
-// quietHandler: what strangers do to connections is no news. LXD itself tries http on the port of https first.
-type quietHandler struct{ slog.Handler }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	began := time.Now()

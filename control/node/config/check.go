@@ -50,6 +50,7 @@ func (c *Config) check() error {
 		c.checkWake, c.checkSleep, c.checkLedger, c.checkWebspaces,
 		c.checkSizes,
 		c.Accounts.Check,
+		c.Images.Check,
 	} {
 		if err := f(); err != nil {
 			return err

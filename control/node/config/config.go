@@ -25,6 +25,7 @@ type Config struct {
 	Limits    Limits    `koanf:"limits" doc:"Sizes of tables. Memory is allocated up front, see maps.md. A change takes effect with the next start."`
 	Timeouts  Timeouts  `koanf:"timeouts" doc:"After how long an idle outbound flow is forgotten."`
 	Accounts  Accounts  `koanf:"accounts" doc:"The members, and how they prove who they are. For the role control."`
+	Images    Images    `koanf:"images" doc:"The server of images for LXD and Incus (role images). See how-to/serve-images.md."`
 	Metrics   Metrics   `koanf:"metrics" doc:"The HTTP server for /metrics, /healthz and /readyz."`
 	Admin     Admin     `koanf:"admin" doc:"The socket for the lanyard command."`
 	Paths     Paths     `koanf:"paths" doc:"Where things are kept."`
@@ -206,6 +207,7 @@ func Default() Config {
 		Timeouts: Timeouts{TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPClosed: 10 * time.Second,
 			UDP: 2 * time.Minute, UDPUnanswered: 30 * time.Second, ICMP: time.Minute},
 		Accounts: defaultAccounts(),
+		Images:   defaultImages(),
 		Metrics:  Metrics{Address: "127.0.0.1:9469"},
 		Admin:    Admin{Socket: "/run/lanyard/node.sock"},
 		Paths:    Paths{BPFFS: "/sys/fs/bpf/lanyard", State: "/run/lanyard"},

@@ -1,0 +1,2 @@
+// Package imagesapi is what the role images answers on its admin socket, and a client for it.
+package imagesapi
