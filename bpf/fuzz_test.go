@@ -119,7 +119,7 @@ func seedFlows(w *World) [][]byte {
 	}
 }
 
-func underlaySeeds(f *testing.F, w *World) [][]byte {
+func underlaySeeds(f testing.TB, w *World) [][]byte {
 	var ports []uint16
 	for _, frame := range seedFlows(w) {
 		port, err := opened(w, w.WS1, frame)

@@ -13,13 +13,18 @@ static __always_inline bool is_held(const struct endpoint *ep)
 	return !ep->ifindex && is_zero(&to);
 }
 
-/* The frame, with the addresses that the webspace will see, goes to user space. */
-static __always_inline int park(CTX *ctx, __u32 slot)
+static __always_inline void count_parked(CTX *ctx, __u32 slot)
 {
 	struct counters *c = bpf_map_lookup_elem(&counters, &slot);
 
 	if (c)
 		c->parked_packets += segments(ctx);
+}
+
+/* The frame, with the addresses that the webspace will see, goes to user space. */
+static __always_inline int park(CTX *ctx, __u32 slot)
+{
+	count_parked(ctx, slot);
 	return ctx_redirect(ctx, parking_ifindex);
 }
 
@@ -33,8 +38,10 @@ static __always_inline void park_copy(CTX *ctx, __u32 slot)
 
 	if (!take_both(slot, BUCKET_PARK, park_rate, park_burst, node_park_rate, node_park_burst))
 		return;
-	if (!ctx_store(ctx, MAC_LEN, none.mac, MAC_LEN))
-		ctx_copy(ctx, parking_ifindex);
+	if (ctx_store(ctx, MAC_LEN, none.mac, MAC_LEN))
+		return;
+	count_parked(ctx, slot);
+	ctx_copy(ctx, parking_ifindex);
 }
 
 /* Decides about a frame of this LAN for an endpoint that is_held. flags: enum hold_flags. */

@@ -166,6 +166,13 @@ func (f *Frame) TCP(sport, dport uint16, flags string, mss uint16) *Frame {
 	return f.add(l)
 }
 
+// Numbers sets the sequence and acknowledgement numbers of the TCP header just added, and its window.
+func (f *Frame) Numbers(seq, ack uint32, window uint16) *Frame {
+	l := f.stack[len(f.stack)-1].(*layers.TCP)
+	l.Seq, l.Ack, l.Window = seq, ack, window
+	return f
+}
+
 // TCPOptions adds a header with these very bytes as options, a multiple of four, sound or not.
 func (f *Frame) TCPOptions(sport, dport uint16, flags string, options []byte) *Frame {
 	f.TCP(sport, dport, flags, 0)

@@ -10,8 +10,8 @@ import (
 // The functions here say what must hold for any frame at all. They know nothing about the one that went in beyond what
 // a plain reading (View) tells, and return nil when all is well.
 
-// always is true of every program.
-func (w *World) always(in []byte, r Result, drops []DropCount) error {
+// Always is true of every program.
+func (w *World) Always(in []byte, r Result, drops []DropCount) error {
 	switch {
 	case r.Verdict == Nonsense:
 		return fmt.Errorf("return code %d", r.Code)
@@ -32,7 +32,7 @@ func (w *World) always(in []byte, r Result, drops []DropCount) error {
 
 // PortInvariant is what must hold for any frame that WS1 sends, when nobody opened anything before.
 func (w *World) PortInvariant(in []byte, r Result, drops []DropCount) error {
-	if err := w.always(in, r, drops); err != nil || r.Verdict == Drop {
+	if err := w.Always(in, r, drops); err != nil || r.Verdict == Drop {
 		return err
 	}
 	before := Look(in)
@@ -163,7 +163,7 @@ func (n Net) peer(ip string) (Peer, bool) {
 
 // UnderlayInvariant is what must hold for any frame from the underlay, for the tcx program and its XDP twin.
 func (w *World) UnderlayInvariant(in []byte, r Result, drops []DropCount) error {
-	if err := w.always(in, r, drops); err != nil {
+	if err := w.Always(in, r, drops); err != nil {
 		return err
 	}
 	before, out := Look(in), Look(r.Out)

@@ -118,6 +118,40 @@ func (w *World) Endpoint(h Host) Record {
 	return e
 }
 
+// States of an endpoint, enum endpoint_state.
+const (
+	Awake = iota + 1
+	Asleep
+	Booting
+	Napping
+	Unreachable
+)
+
+// Lay puts a local host into a state other than awake, with a wake policy (enum wake_policy) and, unless it is stopped, its port.
+func (w *World) Lay(h Host, state, wake uint8, port bool) error {
+	e := w.Endpoint(h)
+	e["state"], e["wake"], e["ifindex"] = state, wake, 0
+	if !port {
+		e["port"] = 0
+	}
+	flags := uint8(0)
+	if state == Booting {
+		flags = 1
+	}
+	return errors.Join(
+		w.Tables["endpoints"].Put(Record{"ip": h.IP}, e), w.Tables["macs"].Put(Record{"mac": h.MAC}, e),
+		w.Tables["ports"].Put(uint32(w.Ifindex[h.Name]), Record{"ip": h.IP, "mac": h.MAC, "kind": h.Kind, "slot": h.Slot, "flags": flags}))
+}
+
+// WakeOf sets what a forward's inverse says of waking (the FORWARD_WAKE_ bits of enum forward_flags).
+func (w *World) WakeOf(f Forward, flags uint8) error {
+	if f.Tracked {
+		flags |= 1
+	}
+	return w.Tables["inverses"].Put(Record{"ip": f.Target.Addr(), "port": f.Target.Port(), "proto": f.Proto},
+		Record{"ip": f.External.Addr(), "entry": f.Entry, "port": f.External.Port(), "flags": flags})
+}
+
 // forward fills in one forward: the way in at the node that has the external address, the way back at both.
 func (w *World) forward(put func(table string, key, value any), f Forward) {
 	flags, slot := 0, uint32(0)
