@@ -126,14 +126,15 @@ func (s *Server) failure(key string, ede uint16) *entry {
 	return &entry{key: key, born: now, expires: now + int64(failureTTL), body: body{code: rcodeFailure, ede: ede}}
 }
 
-// attempt times: an upstream has this long, in the first round and in the second.
-var attemptTimes = [...]time.Duration{800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond}
+// attemptTimes is how long an upstream has, in the first round and in the later ones.
+var attemptTimes = []time.Duration{800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond}
 
 // resolve asks one upstream after the other, the healthy ones first, until one answers or ctx ends.
 func (s *Server) resolve(ctx context.Context, key string) *entry {
 	ask := newQuestion(key)
 	failed := false // somebody answered, but with a failure
-	for _, limit := range attemptTimes {
+	for round := 0; ; round++ {
+		limit := s.attempts[min(round, len(s.attempts)-1)]
 		quick := true
 		for _, u := range s.inOrder() {
 			began := time.Now()

@@ -18,7 +18,7 @@ const patience = 60 * time.Second
 func testConfig() Config {
 	return Config{
 		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Zone: "webspace", Prefix: netip.MustParsePrefix("172.24.0.0/16"),
-		Gateway: netip.MustParseAddr("172.24.254.1"), Names: []Record{{"n1", netip.MustParseAddr("172.24.0.1")}},
+		Gateway: netip.MustParseAddr("172.24.254.1"), Timeout: patience, Names: []Record{{"n1", netip.MustParseAddr("172.24.0.1")}},
 	}
 }
 
@@ -33,6 +33,7 @@ func newServer(t testing.TB, c Config) *Server {
 		t.Fatal(err)
 	}
 	s.SetRecords(testRecords)
+	s.attempts = []time.Duration{patience / 3} // on a busy machine nothing is asked twice
 	return s
 }
 
@@ -167,12 +168,18 @@ func serveUpstream(t testing.TB, handle func(w dns.ResponseWriter, m *dns.Msg)) 
 		handle(w, m)
 	})
 	var all sync.WaitGroup
-	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: h}, {Listener: l, Handler: h}} {
+	servers := []*dns.Server{{PacketConn: pc, Handler: h}, {Listener: l, Handler: h}}
+	t.Cleanup(func() {
+		for _, srv := range servers {
+			_ = srv.Shutdown()
+		}
+		all.Wait()
+	})
+	for _, srv := range servers {
 		started := make(chan struct{})
 		srv.NotifyStartedFunc = func() { close(started) }
 		all.Go(func() { _ = srv.ActivateAndServe() })
 		<-started
-		t.Cleanup(func() { _ = srv.Shutdown(); all.Wait() })
 	}
 	return u
 }

@@ -33,6 +33,7 @@ type Server struct {
 	limits    *limits
 	upstreams []*upstream
 	flights   flights
+	attempts  []time.Duration
 	running   atomic.Bool
 
 	lan, lanMask, gateway uint32
@@ -57,7 +58,7 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{config: config, log: log, start: time.Now(), cache: newCache(config.Cache), limits: newLimits(&config)}
+	s := &Server{config: config, log: log, start: time.Now(), cache: newCache(config.Cache), limits: newLimits(&config), attempts: attemptTimes}
 	s.flights.byKey = make(map[string]*flight)
 	for _, u := range config.Upstreams {
 		s.upstreams = append(s.upstreams, newUpstream(u))

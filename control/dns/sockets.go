@@ -125,7 +125,7 @@ func (s *Server) keep(name string, c interface{ File() (*os.File, error) }) erro
 	if s.config.Sockets == nil {
 		return nil
 	}
-	f, err := c.File()
+	f, err := c.File() // a copy: its Fd must not be called, that would make the socket blocking
 	if err != nil {
 		return err
 	}

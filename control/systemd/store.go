@@ -76,8 +76,16 @@ func (s *Store) Keep(name string, f *os.File) error {
 	if err := Notify("FDSTOREREMOVE=1\nFDNAME=" + name); err != nil {
 		return err
 	}
-	// FDPOLL=0: it is kept even when it reports an error, as a socket may for a moment.
-	return notify("FDSTORE=1\nFDNAME="+name+"\nFDPOLL=0", unix.UnixRights(int(f.Fd())))
+	raw, err := f.SyscallConn() // Fd would make the socket blocking, for all who share it
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Control(func(fd uintptr) {
+		// FDPOLL=0: it is kept even when it reports an error, as a socket may for a moment.
+		sent = notify("FDSTORE=1\nFDNAME="+name+"\nFDPOLL=0", unix.UnixRights(int(fd)))
+	})
+	return errors.Join(err, sent)
 }
 
 // Close gives up what nobody took, here and at the manager: a socket of a setting that has changed.
