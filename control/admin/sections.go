@@ -22,6 +22,7 @@ var sections = []section{
 	{"peers", showPeers},
 	{"ports", showPorts},
 	{"endpoints", showEndpoints},
+	{"webspaces", showWebspaces},
 	{"forwards", showForwards},
 	{"drops", showDrops},
 }

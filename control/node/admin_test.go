@@ -68,7 +68,8 @@ func TestStatus(t *testing.T) {
 		"drops":    len(s.Drops) == 2 && s.Drops[0].Packets == 4,
 		"dhcp":     s.DHCP.Running && s.DHCP.Received["discover"] == 3,
 		"dns":      s.DNS.Running && s.DNS.Records == 4 && s.DNS.Queries["A"] == 9 && len(s.DNS.Upstreams) == 2 && s.DNS.Upstreams[0].Up,
-		"problems": len(s.Problems) == 1 && s.Problems[0].Subject == "webspace ws-u9",
+		"problems": len(s.Problems) == 2 && s.Problems[0].Subject == "webspace ws-u3" && s.Problems[1].Subject == "webspace ws-u9",
+		"wake":     s.Wake.Enabled && len(s.Wake.Webspaces) == 2 && s.Wake.Webspaces[0].Life == "asleep" && s.Wake.HeldFrames == 2,
 		"errors":   len(s.Errors) == 0,
 	} {
 		if !ok {

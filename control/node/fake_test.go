@@ -15,6 +15,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/supervise"
+	"github.com/lanyard-project/lanyard/control/wake"
 	"github.com/lanyard-project/lanyard/dataplane"
 )
 
@@ -114,6 +115,16 @@ func (f fakeDNS) Stats() dns.Stats {
 func (f fakeDNS) Running() bool     { return f.running }
 func (f fakeDNS) Problems() []error { return f.problems }
 
+type fakeWaker struct{}
+
+func (fakeWaker) States() []wake.State {
+	return []wake.State{{UID: 3, Name: "ws-u3", Addr: netip.MustParseAddr("172.24.1.3"), Life: dataplane.LifeAsleep, Err: errors.New("its disk is full")},
+		{UID: 1, Name: "ws-u1", Addr: netip.MustParseAddr("172.24.1.1"), Life: dataplane.LifeBooting, Doing: "wake", Held: 2}}
+}
+func (fakeWaker) Stats() wake.Stats {
+	return wake.Stats{Parked: 9, Dropped: 4, Queued: 1, HeldFrames: 2, Denied: map[string]uint64{"never": 3}}
+}
+
 type fixedMachine struct{}
 
 func (fixedMachine) Hostname() (string, error) { return "node1", nil }
@@ -158,7 +169,7 @@ func fakeNode(t testing.TB) (*Node, *fakePlane, *fakeAgent) {
 	a := &fakeAgent{status: agent.Status{Connected: true, LXDSeen: time.Now(), LastSync: time.Now(), Duration: 5 * time.Millisecond, Runs: 4, Fresh: true,
 		PeerNames: map[netip.Addr]string{netip.MustParseAddr("192.0.2.2"): "node2"},
 		Problems:  []agent.Problem{{Subject: "webspace ws-u9", Err: errors.New("its record is no JSON")}}}}
-	n := &Node{config: c, version: "v1", started: time.Now(), log: log, plane: p, agent: a, dhcp: fakeDHCP{running: true}, dns: fakeDNS{running: true}, supervisor: supervise.New(log),
+	n := &Node{config: c, version: "v1", started: time.Now(), log: log, plane: p, agent: a, dhcp: fakeDHCP{running: true}, dns: fakeDNS{running: true}, waker: fakeWaker{}, supervisor: supervise.New(log),
 		ledger: fakeLedger{}, keeper: &fakeKeeper{}}
 	return n, p, a
 }

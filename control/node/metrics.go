@@ -75,6 +75,16 @@ var (
 	mDNSUpAnswers  = metric{"lanyard_dns_upstream_answers_total", "Answers of an upstream.", counter, []string{"upstream"}}
 	mDNSUpSeconds  = metric{"lanyard_dns_upstream_answer_seconds_total", "Time that these answers took; divided by their number the mean latency.", counter, []string{"upstream"}}
 	mDNSUpFailed   = metric{"lanyard_dns_upstream_failures_total", "Questions that an upstream failed: timeout, error, bad (a failure, or of no use), tcp (it had to be asked again), forged (messages that did not fit).", counter, []string{"upstream", "kind"}}
+
+	mWakeWebspaces = metric{"lanyard_wake_webspaces", "Webspaces of this node, by the state in which packets find them.", gauge, []string{"state"}}
+	mWakeQueued    = metric{"lanyard_wake_queued", "Starts that wait for their turn.", gauge, nil}
+	mWakeHeld      = metric{"lanyard_wake_held_packets", "Packets that wait for a webspace.", gauge, nil}
+	mWakeHeldBytes = metric{"lanyard_wake_held_bytes", "Their bytes.", gauge, nil}
+	mWakeParked    = metric{"lanyard_wake_parked_packets_total", "Packets that came for a webspace which could not take them.", counter, nil}
+	mWakeInjected  = metric{"lanyard_wake_injected_packets_total", "Of these, sent on, repetitions included.", counter, nil}
+	mWakeRefused   = metric{"lanyard_wake_refused_packets_total", "Of these, answered with a refusal.", counter, nil}
+	mWakeDropped   = metric{"lanyard_wake_dropped_packets_total", "Of these, dropped: full (no room to wait), unverified (nobody answered the challenge), strange (not understood, or for nobody).", counter, []string{"reason"}}
+	mWakeDenied    = metric{"lanyard_wake_denied_packets_total", "Of these, not let wake: never and allowlist (its rule), unverified (a datagram proves nothing), backoff (its last start has just failed), webspace and source (budgets), full.", counter, []string{"reason"}}
 	mPartsDown     = metric{"lanyard_parts_down", "Parts of the daemon that failed and wait to be started again.", gauge, nil}
 	mScrapeErrors  = metric{"lanyard_scrape_errors_total", "What could not be read for a scrape.", counter, []string{"source"}}
 	mWsRxPackets   = metric{"lanyard_webspace_received_packets_total", "Packets that a webspace received.", counter, []string{"webspace"}}
@@ -92,6 +102,7 @@ func everyMetric() []metric {
 		mProblems, mLXD, mLXDSeen, mSyncs, mSyncFailures, mSyncLast, mSyncTook, mDHCPRunning, mDHCPLeases, mDHCPReceived,
 		mDHCPSent, mDHCPDropped, mDNSRunning, mDNSRecords, mDNSQueries, mDNSTCP, mDNSAnswers, mDNSDropped, mDNSCoalesced, mDNSPrefetched,
 		mDNSRebound, mDNSOverloaded, mDNSEntries, mDNSBytes, mDNSOpen, mDNSConns, mDNSUp, mDNSUpAnswers, mDNSUpSeconds, mDNSUpFailed,
+		mWakeWebspaces, mWakeQueued, mWakeHeld, mWakeHeldBytes, mWakeParked, mWakeInjected, mWakeRefused, mWakeDropped, mWakeDenied,
 		mPower, mWakeStep, mLedgerLost, mMemory, mShort, mWatched, mPartsDown, mScrapeErrors}
 }
 
@@ -142,6 +153,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.dhcp(give)
 	c.dns(give)
 	c.power(give, out)
+	c.wake(give)
 	for source, n := range c.sums.failures() {
 		give(mScrapeErrors, n, source)
 	}

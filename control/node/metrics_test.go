@@ -32,10 +32,12 @@ func TestMetrics(t *testing.T) {
 		`lanyard_build_info{version="v1"} 1`, `lanyard_ready 1`, `lanyard_programs{hook="tcx/ingress",program="port"} 2`,
 		`lanyard_programs_detached 0`, `lanyard_map_entries{map="flows"} 7`, `lanyard_map_max_entries{map="counters"} 1024`,
 		`lanyard_peers{ready="true"} 1`, `lanyard_peers{ready="false"} 1`, `lanyard_mtu_bytes 1450`, `lanyard_received_packets_total 11`,
-		`lanyard_sent_bytes_total 500`, `lanyard_dropped_packets_total{reason="` + reason + `"} 5`, `lanyard_problems 1`,
+		`lanyard_sent_bytes_total 500`, `lanyard_dropped_packets_total{reason="` + reason + `"} 5`,
 		`lanyard_lxd_connected 1`, `lanyard_dhcp_dropped_total{reason="identity"} 1`, `lanyard_scrape_errors_total{source="drops"} 0`,
 		`lanyard_dns_queries_total{type="A"} 9`, `lanyard_dns_answers_total{code="noerror",source="cache"} 5`,
 		`lanyard_dns_upstream_up{upstream="192.0.2.54:53"} 0`,
+		`lanyard_wake_webspaces{state="asleep"} 1`, `lanyard_wake_webspaces{state="napping"} 0`, `lanyard_wake_denied_packets_total{reason="never"} 3`,
+		`lanyard_wake_dropped_packets_total{reason="full"} 4`, `lanyard_wake_held_packets 2`, `lanyard_problems 1`,
 		`lanyard_flows 3`, `lanyard_syncs_total 4`,
 	} {
 		if !strings.Contains(text, line+"\n") {

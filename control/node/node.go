@@ -32,6 +32,7 @@ type Node struct {
 	agent      follower
 	dhcp       leaser
 	dns        namer // nil: not enabled
+	waker      waker // nil: not enabled
 	supervisor *supervise.Supervisor
 	ledger     history // nil: nobody is woken
 	keeper     keeper  // nil: nobody is put to sleep
@@ -61,12 +62,14 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 			log.Warn("the dataplane was not closed cleanly; what is pinned goes on", "err", err)
 		}
 	}()
-	leases, err := dhcp.New(dhcpConfig(c, d.MTU), log.With("part", "dhcp"))
+	wakes := newWaking(c, store, d, log)
+	dhcpSettings, agentSettings := dhcpConfig(c, d.MTU), agentConfig(c, own, d.MTU)
+	wakes.connect(c, &dhcpSettings, &agentSettings)
+	leases, err := dhcp.New(dhcpSettings, log.With("part", "dhcp"))
 	if err != nil {
 		return err
 	}
 	var names *dns.Server
-	agentSettings := agentConfig(c, own, d.MTU)
 	sockets := systemd.Inherit()
 	if c.DNS.Enabled {
 		settings, err := dnsConfig(c, own)
@@ -104,6 +107,10 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 		n.dns = names
 		start("dns", names.Run)
 	}
+	if wakes != nil {
+		n.waker, n.ledger = wakes.engine, wakes.ledger
+		wakes.start(start)
+	}
 	start("admin", n.serveAdmin)
 	if c.Metrics.Address != "" {
 		start("metrics", n.serveMetrics)
@@ -123,7 +130,7 @@ func Teardown(ctx context.Context, c config.Config, log *slog.Logger) error {
 			Next: "stop the daemon first (systemctl stop lanyardd-node), then try again", Err: err}
 	}
 	var errs error
-	for _, name := range []string{c.Admin.Socket, cacheFile(c)} {
+	for _, name := range []string{c.Admin.Socket, cacheFile(c), ledgerFile(c)} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = errors.Join(errs, fmt.Errorf("remove: %w", err))
 		}

@@ -55,6 +55,7 @@ func (n *Node) Status() nodeapi.Status {
 		Received: stats.Received, Sent: stats.Sent, Dropped: stats.Dropped}
 
 	s.DNS = n.names()
+	s.Wake = n.waking()
 
 	add := func(p nodeapi.Problem) { s.Problems = append(s.Problems, p) }
 	for _, p := range a.Problems {
@@ -71,6 +72,7 @@ func (n *Node) Status() nodeapi.Status {
 			add(nodeapi.Problem{Subject: "dns", Error: err.Error()})
 		}
 	}
+	n.failedStarts(add)
 	for part, err := range n.supervisor.Down() {
 		add(nodeapi.Problem{Subject: "daemon part " + part, Error: err.Error()})
 	}

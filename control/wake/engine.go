@@ -44,6 +44,7 @@ type space struct {
 	hold    hold
 	job     *job // what is under way; nil: nothing
 	gone    bool // LXD no longer has it
+	proved  []proof
 
 	failures int // in a row
 	failed   error
@@ -60,6 +61,8 @@ type Stats struct {
 	Challenged uint64
 	Unproven   uint64            // held, and dropped because nobody proved anything
 	Denied     map[string]uint64 // packets that were not let wake, by reason
+
+	Queued, HeldFrames, HeldBytes int // now
 }
 
 // New makes an engine. box may be nil; then everything that has a slower way takes it.
@@ -139,6 +142,7 @@ func (e *Engine) frame(f dataplane.Frame) {
 		e.inject(f) // it was parked a moment before the switch
 		return
 	}
+	f.Unverified = f.Unverified && !s.hasProved(tupleOf(f), now.Add(-e.c.Times.Unverified))
 	if s.job != nil && s.job.admits() {
 		e.keep(s, f)
 		s.job.tell()

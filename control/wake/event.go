@@ -74,8 +74,9 @@ func (e *Engine) verified(s *space, v dataplane.Event, now time.Time) {
 			f.Unverified, found = false, f
 		}
 	}
-	if found == nil {
-		return // its SYN is gone; the next one of the same sender is challenged again
+	if found == nil { // its SYN has not been read yet, or had to make room: it will be known when it comes (again)
+		s.proved = append(s.proved[max(0, len(s.proved)-provedMost+1):], proof{t, now})
+		return
 	}
 	if s.job != nil && s.job.admits() {
 		s.job.tell()
@@ -88,4 +89,22 @@ func (e *Engine) verified(s *space, v dataplane.Event, now time.Time) {
 		s.hold.take(func(f dataplane.Frame) bool { return tupleOf(f) == t })
 		e.deny(f, why)
 	}
+}
+
+// proof that a sender is there whose SYN is not held.
+type proof struct {
+	tuple
+	at time.Time
+}
+
+const provedMost = 64
+
+// hasProved says whether the sender of a SYN has proved since then that it is there. mu is held.
+func (s *space) hasProved(t tuple, since time.Time) bool {
+	for _, p := range s.proved {
+		if p.tuple == t && p.at.After(since) {
+			return true
+		}
+	}
+	return false
 }

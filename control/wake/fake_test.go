@@ -31,6 +31,7 @@ type world struct {
 	events chan dataplane.Event
 	frames chan dataplane.Frame
 
+	pinned   dataplane.Life
 	others   sync.WaitGroup
 	mu       sync.Mutex
 	boxes    map[string]*box
@@ -260,7 +261,11 @@ func (w *world) SetLife(ip netip.Addr, l dataplane.Life) error {
 	return nil
 }
 
-func (w *world) Life(netip.Addr) dataplane.Life { return dataplane.LifeUnset }
+func (w *world) Life(netip.Addr) dataplane.Life {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pinned
+}
 
 func (w *world) Events(ctx context.Context, f func(dataplane.Event)) error {
 	for {

@@ -1,6 +1,7 @@
 package wake
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -69,10 +70,11 @@ func (e *Engine) first(t Target) dataplane.Life {
 	return dataplane.LifeAwake
 }
 
-// resume goes on with a boot that nobody attends to. mu is held.
+// resume goes on with a boot that nobody attends to: until its HTTP port answers, or its startupDelay is over. mu is held.
 func (e *Engine) resume(s *space) {
 	if s.life == dataplane.LifeBooting && s.job == nil && !s.gone && e.run != nil {
-		e.begin(s, ledger.Wake, ledger.Cause{Via: ledger.Node, Detail: "lanyardd was restarted while it booted"}, time.Now(), e.boot)
+		c := ledger.Cause{Via: ledger.Node, Detail: "lanyardd was restarted while it booted"}
+		e.begin(s, ledger.Wake, c, time.Now(), e.boot).http = true
 	}
 }
 
@@ -157,12 +159,11 @@ func (e *Engine) States() []State {
 
 // Stats returns a copy.
 func (e *Engine) Stats() Stats {
+	queued := e.starts.length()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.stats
-	s.Denied = make(map[string]uint64, len(e.stats.Denied))
-	for k, v := range e.stats.Denied {
-		s.Denied[k] = v
-	}
+	s.Denied = maps.Clone(e.stats.Denied)
+	s.Queued, s.HeldFrames, s.HeldBytes = queued, e.total.frames, e.total.bytes
 	return s
 }

@@ -29,6 +29,11 @@ const (
 	deniedNoPackets = "full"       // there is no room to hold the packet
 )
 
+// Denials are all reasons.
+func Denials() []string {
+	return []string{deniedNever, deniedList, deniedUnproven, deniedFailed, deniedWebspace, deniedSource, deniedNoPackets}
+}
+
 // Rules of dataplane and engine together: the programs park only what a rule may let wake (WakeBits), and challenge the
 // senders of SYNs where it asks for proof; the engine judges by address, and keeps the budgets.
 

@@ -37,6 +37,7 @@ type Status struct {
 	Drops     []Drops    `json:"drops"`
 	DHCP      DHCP       `json:"dhcp"`
 	DNS       DNS        `json:"dns"`
+	Wake      Waking     `json:"wake"`
 	// Counters are per webspace of this node, by its name.
 	Counters map[string]Counters `json:"counters"`
 	// Problems are single bad items that were skipped: they affect only themselves.
@@ -206,6 +207,36 @@ type DNSUpstream struct {
 	Up       bool   `json:"up"`
 	Asked    uint64 `json:"asked"`
 	Answered uint64 `json:"answered"`
+}
+
+// Waking says how this node's webspaces are, and what waking did since the daemon started.
+type Waking struct {
+	Enabled    bool          `json:"enabled"`
+	Webspaces  []WakingState `json:"webspaces"`
+	Queued     int           `json:"queued"`      // starts that wait for their turn
+	HeldFrames int           `json:"held_frames"` // packets that wait now
+	HeldBytes  int           `json:"held_bytes"`
+
+	Parked   uint64            `json:"parked"`   // packets that came for a webspace which could not take them
+	Strange  uint64            `json:"strange"`  // of these, not understood or for nobody
+	Dropped  uint64            `json:"dropped"`  // of these, without room to wait
+	Unproven uint64            `json:"unproven"` // of these, dropped because nobody answered the challenge
+	Injected uint64            `json:"injected"` // sent on, repetitions included
+	Refused  uint64            `json:"refused"`  // answered with a refusal
+	Denied   map[string]uint64 `json:"denied"`   // not let wake, by reason
+}
+
+// WakingState is how one webspace is.
+type WakingState struct {
+	Webspace string     `json:"webspace"`
+	UID      int        `json:"uid"`
+	IP       netip.Addr `json:"ip"`
+	Life     string     `json:"life"` // awake, asleep, booting, napping, unreachable
+	Since    time.Time  `json:"since"`
+	Doing    string     `json:"doing,omitempty"` // wake, thaw, nap, sleep: under way now
+	Held     int        `json:"held"`            // packets that wait for it
+	Error    string     `json:"error,omitempty"` // of its last start, when that failed
+	RetryAt  time.Time  `json:"retry_at,omitzero"`
 }
 
 // DHCP counts the messages of the DHCP server.

@@ -1,0 +1,210 @@
+package waketest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lanyard-project/lanyard/hack/lab"
+)
+
+func TestTheFirstRequest(t *testing.T) {
+	ctx := testContext(t)
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{})
+	page, err := get(web(shared.Client), fmt.Sprintf("http://%s/", external(n1, s.web)))
+	must(t, err)
+	if !strings.HasPrefix(page, "Hello "+lab.ClientAddr+":") {
+		t.Errorf("the webspace saw %q, not the client's address", page)
+	}
+	s.is(t, ctx, "awake")
+	if n := s.starts(t); n != 1 {
+		t.Errorf("%d starts", n)
+	}
+}
+
+// Whoever sends the first packet, and wherever it enters, wakes it, and is seen as who it is.
+func TestFromEverywhere(t *testing.T) {
+	ctx := testContext(t)
+	neighbour := func(n *lab.Node) *lab.Webspace {
+		uids++
+		w, err := n.AddWebspace(ctx, uids, lab.WebspaceOptions{})
+		must(t, err)
+		t.Cleanup(func() { must(t, w.Delete(context.Background())) })
+		return w
+	}
+	near, far := neighbour(n1), neighbour(n2)
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{})
+	inside := func(w *lab.Webspace) func() (string, error) {
+		return func() (string, error) {
+			var r struct{ Peer string }
+			err := w.Probe(ctx, &r, "dial", "--timeout", limit.String(), s.Target(echoPort))
+			host, _, _ := strings.Cut(r.Peer, ":")
+			return host, err
+		}
+	}
+	machine := func(ns *lab.Namespace, to string) func() (string, error) {
+		return func() (string, error) { return hello(ctx, ns, to) }
+	}
+	for _, c := range []struct {
+		name, want string
+		from       func() (string, error)
+	}{
+		{"a forward of its node", lab.ClientAddr, machine(shared.Client, external(n1, s.echo))},
+		{"a forward of another node", lab.ClientAddr, machine(shared.Client, external(n2, s.echo))},
+		{"a neighbour on its node", near.IP.String(), inside(near)},
+		{"a neighbour on another node", far.IP.String(), inside(far)},
+		{"a process on its node", n1.LANAddr(), machine(n1.Namespace, s.Target(echoPort))},
+		{"a process on another node", n2.LANAddr(), machine(n2.Namespace, s.Target(echoPort))},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			seen, err := c.from()
+			must(t, err)
+			if seen != c.want {
+				t.Errorf("the webspace saw %s, want %s", seen, c.want)
+			}
+			s.stop(t, ctx)
+		})
+	}
+	t.Run("a reverse proxy on a node", func(t *testing.T) {
+		front := proxy(t, n2.Namespace, s.Target(webPort))
+		page, err := get(web(n2.Namespace), front)
+		must(t, err)
+		if !strings.HasPrefix(page, "Hello "+n2.LANAddr()+":") {
+			t.Errorf("the webspace saw %q, not the node", page)
+		}
+	})
+}
+
+// proxy is a reverse proxy on a machine, with connections that it keeps; it gives its URL.
+func proxy(t *testing.T, ns *lab.Namespace, to string) string {
+	t.Helper()
+	var l net.Listener
+	must(t, ns.Do(func() (err error) { l, err = net.Listen("tcp4", "127.0.0.1:0"); return err }))
+	p := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: to})
+	p.Transport = web(ns).Transport
+	server := &http.Server{Handler: p}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close(); <-done })
+	return "http://" + l.Addr().String() + "/"
+}
+
+// The first datagram is delivered, once, as it was sent; of more than may wait, those beyond are counted.
+func TestDatagrams(t *testing.T) {
+	ctx := testContext(t)
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{})
+	c, err := dial(ctx, shared.Client, "udp4", external(n2, s.echo))
+	must(t, err)
+	defer c.Close()
+	const sent = 100
+	for n := range sent {
+		_, err := fmt.Fprintf(c, "datagram %d %s", n, strings.Repeat("x", n))
+		must(t, err)
+	}
+	seen := make(map[int]int)
+	last := -1
+	b := make([]byte, 2048)
+	wait := limit
+	for {
+		must(t, c.SetReadDeadline(time.Now().Add(wait)))
+		size, err := c.Read(b)
+		if err != nil {
+			break // nothing more comes
+		}
+		_, text, _ := strings.Cut(string(b[:size]), "\n") // behind the banner
+		var n int
+		if _, err := fmt.Sscanf(text, "datagram %d", &n); err != nil || text != fmt.Sprintf("datagram %d %s", n, strings.Repeat("x", n)) {
+			t.Fatalf("a datagram came back as %q", text)
+		}
+		seen[n]++
+		last = max(last, n)
+		wait = 2 * time.Second // for one that comes twice
+	}
+	st, err := status(ctx, n1)
+	must(t, err)
+	if seen[0] != 1 || len(seen) < 2 {
+		t.Errorf("the first datagram came back %d times, %d different ones", seen[0], len(seen))
+	}
+	for n, times := range seen {
+		if times != 1 {
+			t.Errorf("datagram %d came back %d times", n, times)
+		}
+	}
+	if len(seen) < sent && st.Wake.Dropped == 0 {
+		t.Errorf("%d of %d came back, and none is counted as dropped", len(seen), sent)
+	}
+}
+
+func TestManyClients(t *testing.T) {
+	ctx := testContext(t)
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{})
+	var g errgroup.Group
+	for range 200 {
+		g.Go(func() error {
+			_, err := hello(ctx, shared.Client, external(n1, s.echo))
+			return err
+		})
+	}
+	must(t, g.Wait())
+	if n := s.starts(t); n != 1 {
+		t.Errorf("%d starts", n)
+	}
+}
+
+func TestManyWebspaces(t *testing.T) {
+	ctx := testContext(t)
+	var all []space
+	for range 8 {
+		all = append(all, asleep(t, ctx, n1, lab.WebspaceOptions{}))
+	}
+	var g errgroup.Group
+	for _, s := range all {
+		g.Go(func() error {
+			_, err := get(web(shared.Client), fmt.Sprintf("http://%s/", external(n2, s.web)))
+			return err
+		})
+	}
+	must(t, g.Wait())
+	for _, s := range all {
+		if n := s.starts(t); n != 1 {
+			t.Errorf("%s: %d starts", s.Name, n)
+		}
+	}
+}
+
+// A request over a connection that was kept from before a sleep is answered: the dead connection is reset at once, and the
+// client opens another.
+func TestAKeptConnection(t *testing.T) {
+	ctx := testContext(t)
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{})
+	post := func(c *http.Client, to string) {
+		t.Helper()
+		r, err := c.Post(to, "text/plain", bytes.NewReader([]byte("body")))
+		must(t, err)
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		must(t, err)
+		if r.StatusCode != http.StatusOK || len(bytes.TrimSpace(b)) != 64 {
+			t.Fatalf("%s: %s", r.Status, b)
+		}
+	}
+	outside, inside := web(shared.Client), web(n1.Namespace)
+	front := proxy(t, n1.Namespace, s.Target(webPort))
+	direct := fmt.Sprintf("http://%s/", external(n2, s.web))
+	for range 2 {
+		post(outside, direct)
+		post(inside, front)
+		s.stop(t, ctx)
+	}
+	post(outside, direct)
+}
