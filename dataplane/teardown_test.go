@@ -170,7 +170,7 @@ func TestPeersFollowTheKernel(t *testing.T) {
 	select {
 	case err := <-done:
 		n.must(err)
-	case <-time.After(5 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("Run did not end with Close")
 	}
 }

@@ -64,11 +64,11 @@ func TestTraffic(t *testing.T) {
 	var c net.Conn
 	n.in(n.far, func() {
 		var err error
-		c, err = (&net.Dialer{Timeout: 3 * time.Second, LocalAddr: &net.TCPAddr{IP: outside.AsSlice()}}).Dial("tcp4", "192.0.2.1:8080")
+		c, err = (&net.Dialer{Timeout: 30 * time.Second, LocalAddr: &net.TCPAddr{IP: outside.AsSlice()}}).Dial("tcp4", "192.0.2.1:8080")
 		n.must(err)
 	})
 	defer c.Close()
-	n.must(c.SetDeadline(time.Now().Add(3 * time.Second)))
+	n.must(c.SetDeadline(time.Now().Add(30 * time.Second)))
 	seen, err := io.ReadAll(c)
 	n.must(err)
 	if got, err := netip.ParseAddrPort(string(seen)); err != nil || got.Addr() != outside {
@@ -153,7 +153,7 @@ func TestSamples(t *testing.T) {
 			if s.Owner != "ws-u1" || s.Interface != "ws1" || s.Hook.String() != "port" || s.Length < 47 || len(s.Data) < 42 || time.Since(s.Time).Abs() > time.Minute {
 				t.Fatalf("sample %+v", s)
 			}
-		case <-time.After(3 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatal("no sample came")
 		}
 	}
@@ -171,7 +171,7 @@ func TestSamples(t *testing.T) {
 		select {
 		case err := <-done:
 			n.must(err)
-		case <-time.After(3 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatal("a reader did not end with Close")
 		}
 	}

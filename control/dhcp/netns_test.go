@@ -122,7 +122,7 @@ func newLink(t *testing.T, config Config) *link {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Error("Run did not end")
 		}
 	})

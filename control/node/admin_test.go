@@ -31,7 +31,7 @@ func serve(t *testing.T, n *Node) *nodeapi.Client {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Error("the admin socket does not end")
 		}
 	})
@@ -43,7 +43,7 @@ func serve(t *testing.T, n *Node) *nodeapi.Client {
 
 func wait(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("not in time:", what)
 		}

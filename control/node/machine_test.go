@@ -212,7 +212,7 @@ func (d *daemon) wait(t *testing.T) error {
 	case err := <-d.done:
 		d.done <- err
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Error("the daemon does not end")
 		return errors.New("it runs on")
 	}

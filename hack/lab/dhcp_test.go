@@ -16,7 +16,7 @@ var mtuLess = lab.WebspaceOptions{MTU: 1500}
 // wantLease checks address, route and MTU in a webspace.
 func wantLease(t *testing.T, ctx context.Context, w *lab.Webspace) {
 	t.Helper()
-	must(t, lab.Eventually(ctx, 20*time.Second, func() error {
+	must(t, lab.Eventually(ctx, 60*time.Second, func() error {
 		addr, err := w.InNetns(ctx, "ip", "-4", "-o", "addr", "show", "dev", "eth0")
 		if err != nil {
 			return err
@@ -56,7 +56,7 @@ func renews(t *testing.T, ctx context.Context, w *lab.Webspace, act ...string) {
 	if out, err := w.Exec(ctx, act...); err != nil {
 		t.Fatalf("%v: %v %s", act, err, out)
 	}
-	must(t, lab.Eventually(ctx, 15*time.Second, func() error {
+	must(t, lab.Eventually(ctx, 60*time.Second, func() error {
 		if after := acks(t, ctx, w.Node); after <= before {
 			return fmt.Errorf("%v: the node has acknowledged %d leases, as before", act, after)
 		}
@@ -73,7 +73,7 @@ func TestBusyboxUdhcpc(t *testing.T) {
 	wantLease(t, ctx, w)
 	renews(t, ctx, w, "/bin/sh", "-c", "kill -USR1 $(cat /run/udhcpc.pid)")
 	// The client writes the file after the server has counted its answer.
-	must(t, lab.Eventually(ctx, 10*time.Second, func() error {
+	must(t, lab.Eventually(ctx, 60*time.Second, func() error {
 		lease, err := w.Exec(ctx, "cat", "/run/lease.renew")
 		if err != nil {
 			return err

@@ -61,7 +61,7 @@ func TestLargeTransfersOverANarrowPath(t *testing.T) {
 			stopServing, err := shared.Client.Background("serve", "probe", "serve")
 			must(t, err)
 			defer stopServing()
-			must(t, lab.Eventually(ctx, 5*time.Second, func() error { _, err := dial(ctx, shared.Client, "tcp", "127.0.0.1:7000"); return err }))
+			must(t, lab.Eventually(ctx, 60*time.Second, func() error { _, err := dial(ctx, shared.Client, "tcp", "127.0.0.1:7000"); return err }))
 			wantTransfer(t, ctx, onN1, lab.ClientAddr+":80", size, up)
 			wantTransfer(t, ctx, onN3, lab.ClientAddr+":80", size, up)
 		})

@@ -46,7 +46,7 @@ func TestAKilledLabDies(t *testing.T) {
 	}
 	must(t, victim.Process.Kill())
 	_ = victim.Wait()
-	must(t, lab.Eventually(ctx, 5*time.Second, func() error {
+	must(t, lab.Eventually(ctx, 60*time.Second, func() error {
 		if err := syscall.Kill(pid, 0); err == nil {
 			return fmt.Errorf("the holder %d still lives", pid)
 		}

@@ -136,10 +136,10 @@ func TestMovedWebspaceIsReachableWithinASecond(t *testing.T) {
 		_, err = to.LXC(ctx, "start", w.Name)
 		must(t, err)
 		w.Node = to
-		must(t, w.WaitAddress(ctx, 20*time.Second))
+		must(t, w.WaitAddress(ctx, 60*time.Second))
 		start := time.Now()
 		for _, from := range []*lab.Webspace{onN1, onN2, onN3} {
-			err := lab.Eventually(ctx, 5*time.Second, func() error {
+			err := lab.Eventually(ctx, 60*time.Second, func() error {
 				var r pingResult
 				if err := from.Probe(ctx, &r, "ping", "--count", "1", "--wait", "100ms", w.IP.String()); err != nil || r.Received == 0 {
 					return fmt.Errorf("no answer from %s to %s (%v)", w.IP, from.Name, err)

@@ -43,7 +43,7 @@ func (n *Node) startLanyardd(ctx context.Context, binary string) error {
 	if err := n.daemon(ctx, "lanyardd", binary, "node", "--config", n.ConfigFile()); err != nil {
 		return err
 	}
-	return n.WaitReady(ctx, 20*time.Second)
+	return n.WaitReady(ctx, 60*time.Second)
 }
 
 // WaitReady waits until lanyardd says that its programs are attached and its maps filled.
@@ -67,12 +67,12 @@ func (n *Node) WaitReady(ctx context.Context, limit time.Duration) error {
 
 // StopLanyardd asks the daemon to end (SIGTERM); traffic flows on.
 func (n *Node) StopLanyardd(ctx context.Context) error {
-	return n.signal(ctx, "lanyardd", "TERM", 10*time.Second)
+	return n.signal(ctx, "lanyardd", "TERM", 60*time.Second)
 }
 
 // KillLanyardd ends it without a word (SIGKILL); traffic flows on.
 func (n *Node) KillLanyardd(ctx context.Context) error {
-	return n.signal(ctx, "lanyardd", "KILL", 10*time.Second)
+	return n.signal(ctx, "lanyardd", "KILL", 60*time.Second)
 }
 
 // UpgradeLanyardd kills the daemon and starts another build of it.

@@ -81,7 +81,7 @@ func (l *Lab) hold(ctx context.Context, kind, name, cgroup string) (*Namespace, 
 		_ = cmd.Wait() // it ends by our own signal
 		close(ns.done)
 	}()
-	err = poll(ctx, 10*time.Second, func() error {
+	err = poll(ctx, 60*time.Second, func() error {
 		select {
 		case <-ns.done:
 			said, _ := os.ReadFile(output.Name())

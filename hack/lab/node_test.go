@@ -123,7 +123,7 @@ func TestTeardownLeavesNothing(t *testing.T) {
 		t.Errorf("neighbour entries are left:\n%s", neighbours)
 	}
 	must(t, n2.StartLanyardd(ctx))
-	must(t, lab.Eventually(ctx, 15*time.Second, func() error {
+	must(t, lab.Eventually(ctx, 60*time.Second, func() error {
 		_, err := dial(ctx, shared.Client, "tcp", external(n2, portN2))
 		return err
 	}))

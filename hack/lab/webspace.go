@@ -69,7 +69,7 @@ func (n *Node) AddWebspace(ctx context.Context, uid int, o WebspaceOptions) (*We
 	if o.Stopped || o.NoWait {
 		return w, nil
 	}
-	return w, w.WaitAddress(ctx, 20*time.Second)
+	return w, w.WaitAddress(ctx, 60*time.Second)
 }
 
 // WaitAddress waits until the webspace's own eth0 has its address.

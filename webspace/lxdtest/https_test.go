@@ -56,12 +56,12 @@ func https(t *testing.T, l *lab.Lab) {
 	}
 	watch, cancel := context.WithCancel(ctx)
 	hints := s.Watch(watch)
-	hinted(t, hints, 5*time.Second, "connecting")
+	hinted(t, hints, 60*time.Second, "connecting")
 	drain(hints)
 	if err := s.Update(ctx, "ws-u1", func(r *webspace.Record) error { r.Domains = append(r.Domains, "a.example"); return nil }); err != nil {
 		t.Error(err)
 	}
-	hinted(t, hints, 2*time.Second, "an edit")
+	hinted(t, hints, 60*time.Second, "an edit")
 	cancel()
 	for range hints {
 	}
@@ -111,7 +111,7 @@ func tunnel(t *testing.T, n *lab.Node, to string) string {
 				return
 			}
 			var in net.Conn
-			if err := n.Do(func() (err error) { in, err = net.DialTimeout("tcp4", to, 5*time.Second); return err }); err != nil {
+			if err := n.Do(func() (err error) { in, err = net.DialTimeout("tcp4", to, 60*time.Second); return err }); err != nil {
 				t.Errorf("dial %s in %s: %v", to, n.Name, err)
 				_ = out.Close()
 				continue

@@ -246,12 +246,12 @@ func absent(t *testing.T, n *lab.Node) {
 	s := Store(t, n, time.Second)
 	watch, cancel := context.WithCancel(ctx)
 	hints := s.Watch(watch)
-	hinted(t, hints, 2*time.Second, "connecting")
+	hinted(t, hints, 60*time.Second, "connecting")
 	drain(hints)
 	if err := s.Update(ctx, "ws-u20", func(r *webspace.Record) error { r.Domains = append(r.Domains, "example.com"); return nil }); err != nil {
 		t.Error(err)
 	}
-	hinted(t, hints, 2*time.Second, "an edit")
+	hinted(t, hints, 60*time.Second, "an edit")
 
 	if err := n.StopLXD(ctx, true); err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func run(t *testing.T, n *lab.Node) (*agent.Agent, *recorder) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(15 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Error("the agent does not end")
 		}
 		_ = ns.Close()
@@ -118,7 +118,7 @@ func TestAgent(t *testing.T) {
 		agents[k], kernels[k] = run(t, l.Node(k))
 	}
 	for k := 1; k <= 3; k++ {
-		took := kernels[k].since(t, began, 5*time.Second, "peers and their addresses", func(s dataplane.State) bool {
+		took := kernels[k].since(t, began, 60*time.Second, "peers and their addresses", func(s dataplane.State) bool {
 			return len(s.Peers) == 2 && len(s.Endpoints) == 2 && s.Endpoints[0].Infra
 		})
 		t.Logf("n%d knows its peers after %v", k, took.Round(time.Millisecond))
@@ -139,14 +139,14 @@ func TestAgent(t *testing.T) {
 		}
 	}
 	t.Run("start", func(t *testing.T) {
-		kernels[2].since(t, began, 3*time.Second, "a stopped webspace elsewhere", behind("192.0.2.1"))
+		kernels[2].since(t, began, 60*time.Second, "a stopped webspace elsewhere", behind("192.0.2.1"))
 		for range 3 {
 			before := time.Now()
 			if err := s.Start(ctx, "ws-u3"); err != nil {
 				t.Fatal(err)
 			}
 			started := time.Since(before)
-			took := kernels[1].since(t, before, 2*time.Second, "the port", here)
+			took := kernels[1].since(t, before, 60*time.Second, "the port", here)
 			t.Logf("port applied %v after the request; LXD's start returned after %v", took.Round(time.Millisecond), started.Round(time.Millisecond))
 			if took > started+500*time.Millisecond {
 				t.Errorf("the port came %v after the start", took-started)
@@ -155,7 +155,7 @@ func TestAgent(t *testing.T) {
 			if err := s.Stop(ctx, "ws-u3", 0); err != nil {
 				t.Fatal(err)
 			}
-			kernels[1].since(t, before, 2*time.Second, "the port's end", func(s dataplane.State) bool {
+			kernels[1].since(t, before, 60*time.Second, "the port's end", func(s dataplane.State) bool {
 				e, ok := find(s, "ws-u3")
 				return ok && e.Ifindex == 0 && len(s.Ports) == 0
 			})
@@ -170,9 +170,9 @@ func TestAgent(t *testing.T) {
 		if err := s.Start(ctx, "ws-u3"); err != nil {
 			t.Fatal(err)
 		}
-		kernels[2].since(t, moved, 2*time.Second, "the port on n2", here)
+		kernels[2].since(t, moved, 60*time.Second, "the port on n2", here)
 		for _, k := range []int{1, 3} {
-			took := kernels[k].since(t, before, 3*time.Second, "it is behind n2", behind("192.0.2.2"))
+			took := kernels[k].since(t, before, 60*time.Second, "it is behind n2", behind("192.0.2.2"))
 			t.Logf("n%d knows %v after the move", k, (took - moved.Sub(before)).Round(time.Millisecond))
 			if took > moved.Sub(before)+time.Second {
 				t.Errorf("n%d needed more than a second", k)
@@ -185,14 +185,14 @@ func TestAgent(t *testing.T) {
 		if _, err := l.Node(3).LXC(ctx, "init", lxdtest.Image, "ws-u9", "--target", "n3", "-c", seed); err != nil {
 			t.Fatal(err)
 		}
-		kernels[2].since(t, before, 12*time.Second, "the seed's webspace has an address", func(s dataplane.State) bool { _, ok := find(s, "ws-u9"); return ok })
+		kernels[2].since(t, before, 60*time.Second, "the seed's webspace has an address", func(s dataplane.State) bool { _, ok := find(s, "ws-u9"); return ok })
 	})
 	t.Run("corrupt", func(t *testing.T) {
 		if _, err := l.Node(1).LXC(ctx, "config", "set", "ws-u9", "user.lanyard={"); err != nil {
 			t.Fatal(err)
 		}
 		before := time.Now()
-		kernels[1].since(t, before, 3*time.Second, "the corrupt one is out", func(s dataplane.State) bool { _, ok := find(s, "ws-u9"); return !ok })
+		kernels[1].since(t, before, 60*time.Second, "the corrupt one is out", func(s dataplane.State) bool { _, ok := find(s, "ws-u9"); return !ok })
 		if !behind("192.0.2.2")(kernels[1].last()) {
 			t.Errorf("its neighbour noticed: %+v", kernels[1].last())
 		}
@@ -238,6 +238,6 @@ func TestAgent(t *testing.T) {
 		if err := lxdtest.Store(t, l.Node(2), 30*time.Second).Stop(ctx, "ws-u3", 0); err != nil {
 			t.Fatal(err)
 		}
-		kernels[2].since(t, before, 5*time.Second, "it follows again", func(s dataplane.State) bool { return len(s.Ports) == 0 })
+		kernels[2].since(t, before, 60*time.Second, "it follows again", func(s dataplane.State) bool { return len(s.Ports) == 0 })
 	})
 }
