@@ -13,6 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// init keeps the first thread for main. Package os/signal keeps a thread that blocks nearly every signal; if that were the
+// first one, LXC would take init for systemd after all, see unblock.
+func init() {
+	if os.Getpid() == 1 {
+		runtime.LockOSThread()
+	}
+}
+
 // initd is PID 1 of a tiny webspace: it brings eth0 up by DHCP and serves, until LXD asks it to stop (SIGPWR).
 // PROBE_NO_DHCP in its environment leaves the address to the test.
 func initd() int {
