@@ -21,19 +21,23 @@ func older() ([]*ebpf.CollectionSpec, error) {
 		return nil, err
 	}
 	for _, s := range specs {
-		// Programs that know no maps stand for the old build: they leave everything to the bridge.
-		for _, p := range s.Programs {
-			verdict := int32(-1) // TCX_NEXT
-			if p.Type == ebpf.XDP {
-				verdict = 2 // XDP_PASS
-			}
-			p.Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()}
-		}
+		stub(s)
 		if m := s.Maps["buckets"]; m != nil {
 			m.ValueSize, m.Value, m.Key = 8, nil, nil
 		}
 	}
 	return specs, nil
+}
+
+// stub puts programs that know no maps in place of an old build's: they leave everything to the bridge.
+func stub(s *ebpf.CollectionSpec) {
+	for _, p := range s.Programs {
+		verdict := int32(-1) // TCX_NEXT
+		if p.Type == ebpf.XDP {
+			verdict = 2 // XDP_PASS
+		}
+		p.Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()}
+	}
 }
 
 // A new layout takes over the maps of the old one: those of the same shape as they are, the others converted; links go over to
