@@ -16,6 +16,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/offers"
+	"github.com/lanyard-project/lanyard/control/sleep"
 	"github.com/lanyard-project/lanyard/control/supervise"
 	"github.com/lanyard-project/lanyard/control/systemd"
 	"github.com/lanyard-project/lanyard/dataplane"
@@ -92,7 +93,8 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 		supervisor: supervise.New(log)}
 	log.Info("the dataplane is in place", "node", c.Node.Name, "index", c.Node.Index, "ip", c.Node.IP, "vtep", c.Underlay.Address,
 		"underlay", c.Underlay.Interface, "uplink", c.Uplink.Interface, "mtu", d.MTU(), "version", version)
-	offer.Set(offers.Node{})
+	holds := new(sleep.Holds)
+	offer.Set(offered(wakes, holds))
 	if ready != nil {
 		ready()
 	}
@@ -110,6 +112,10 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	if wakes != nil {
 		n.waker, n.ledger = wakes.engine, wakes.ledger
 		wakes.start(start)
+	}
+	if k := newKeeper(c, store, d, follow, wakes, holds, log); k != nil {
+		n.keeper = k
+		start("sleep", k.Run)
 	}
 	start("admin", n.serveAdmin)
 	if c.Metrics.Address != "" {

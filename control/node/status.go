@@ -76,6 +76,7 @@ func (n *Node) Status() nodeapi.Status {
 	for part, err := range n.supervisor.Down() {
 		add(nodeapi.Problem{Subject: "daemon part " + part, Error: err.Error()})
 	}
+	s.Problems = append(s.Problems, n.keeperProblems()...)
 	// The agent repeats what the dataplane said about an item.
 	slices.SortFunc(s.Problems, func(a, b nodeapi.Problem) int {
 		if c := strings.Compare(a.Subject, b.Subject); c != 0 {

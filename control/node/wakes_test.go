@@ -58,7 +58,10 @@ func (fakeLedger) Sums() ledger.Sums {
 		Steps: map[ledger.StepOf]ledger.Histogram{{Kind: ledger.Wake, Step: "delivered"}: {Count: 3, Sum: 0.6, Buckets: map[float64]uint64{0.25: 2, 1: 3}}}, Lost: 5}
 }
 
-type fakeKeeper struct{ err error }
+type fakeKeeper struct {
+	err   error
+	stuck bool
+}
 
 func (f *fakeKeeper) All(context.Context) ([]sleep.Answer, error) {
 	flow := dataplane.Flow{Local: netip.MustParseAddrPort("172.24.1.1:22"), Remote: netip.MustParseAddrPort("192.0.2.7:4711"), Passive: true}
@@ -69,8 +72,8 @@ func (f *fakeKeeper) All(context.Context) ([]sleep.Answer, error) {
 	}, f.err
 }
 
-func (*fakeKeeper) Stats() sleep.Stats {
-	return sleep.Stats{Memory: sleep.Memory{Available: 1 << 20}, Short: "why", Stuck: true, Watched: 2}
+func (f *fakeKeeper) Stats() sleep.Stats {
+	return sleep.Stats{Memory: sleep.Memory{Available: 1 << 20}, Short: "why", Stuck: f.stuck, Watched: 2, Err: f.err}
 }
 
 // ask asks the admin socket's handler as root would.
@@ -141,7 +144,7 @@ func TestAwake(t *testing.T) {
 	if code := ask(t, n, nodeapi.PathAwake+"?webspace=../x", &e); code != 400 {
 		t.Errorf("%d %+v", code, e)
 	}
-	n.keeper = &fakeKeeper{errors.New("no maps")}
+	n.keeper = &fakeKeeper{err: errors.New("no maps")}
 	if code := ask(t, n, nodeapi.PathAwake, &e); code != 503 {
 		t.Errorf("%d %+v", code, e)
 	}
@@ -153,6 +156,10 @@ func TestAwake(t *testing.T) {
 
 func TestPowerMetrics(t *testing.T) {
 	n, _, _ := fakeNode(t)
+	n.keeper = &fakeKeeper{err: errors.New("no maps"), stuck: true}
+	if got := n.keeperProblems(); len(got) != 2 || got[0].Subject != "sleep" || got[1].Subject != "memory" {
+		t.Errorf("%+v", got)
+	}
 	_, text := get(t, n.metricsHandler(), "/metrics")
 	for _, line := range []string{
 		`lanyard_power_events_total{cause="forward",kind="wake",outcome="done"} 3`, `lanyard_power_events_total{cause="other",kind="other",outcome="other"} 1`,
