@@ -38,6 +38,7 @@ func (s *Server) open() (*sockets, error) {
 	}
 	var err error
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return control(c, prepare) }}
+	config.SetMultipathTCP(false) // Go's default since 1.24, and such a socket takes no filter (see guard)
 	if socks.udp == nil {
 		var c net.PacketConn
 		if c, err = config.ListenPacket(context.Background(), "udp4", s.config.Listen.String()); err != nil {
