@@ -18,13 +18,17 @@ import (
 // their user namespaces. The service must see other users' processes and write to control groups.
 type containers struct {
 	cgroup  string // /sys/fs/cgroup
+	under   string // the group in each hierarchy that LXD's own are in; "": none
 	proc    string // /proc
 	project string
 }
 
 // NewContainers looks below /sys/fs/cgroup and /proc, for the containers of an LXD project.
-func NewContainers(project string) Containers {
-	return containers{cgroup: "/sys/fs/cgroup", proc: "/proc", project: project}
+func NewContainers(project string) Containers { return NewContainersUnder("", project) }
+
+// NewContainersUnder is for an LXD whose control groups are in a group of that name.
+func NewContainersUnder(group, project string) Containers {
+	return containers{cgroup: "/sys/fs/cgroup", under: group, proc: "/proc", project: project}
 }
 
 var errNoContainer = errors.New("no such container runs here")
@@ -37,7 +41,7 @@ func (c containers) payloads(name string) []string {
 	}
 	var out []string
 	for _, hierarchy := range []string{"freezer", "", "unified"} {
-		base := filepath.Join(c.cgroup, hierarchy, "lxc.payload."+name)
+		base := filepath.Join(c.cgroup, hierarchy, c.under, "lxc.payload."+name)
 		for n := range 8 {
 			dir := base
 			if n > 0 {

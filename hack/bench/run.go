@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,11 +15,13 @@ import (
 	"github.com/lanyard-project/lanyard/hack/bench/internal/cases"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/report"
+	"github.com/lanyard-project/lanyard/hack/bench/internal/wakes"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/world"
 )
 
 type options struct {
 	quick, baseline bool
+	wake            bool
 	rounds          int
 	only            *regexp.Regexp
 	out, index      string
@@ -30,6 +33,7 @@ func parse(args []string) (o options, err error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.BoolVar(&o.quick, "quick", false, "3 short rounds: a look, not a result")
 	fs.BoolVar(&o.baseline, "baseline", false, "leave Lanyard out: only what it is compared with")
+	fs.BoolVar(&o.wake, "wake", false, "measure waking instead: needs LXD, and the programs of make build")
 	fs.IntVar(&o.rounds, "rounds", 0, "rounds of each case (default 9, with --quick 3)")
 	fs.StringVar(&only, "case", "", "only cases whose name matches this regular expression")
 	fs.StringVar(&o.out, "out", "", "folder for the results (default docs/benchmarks/<date>; none with --quick or --case)")
@@ -59,6 +63,9 @@ func run(ctx context.Context, args []string) error {
 	if o.index != "" {
 		return report.Index(o.index)
 	}
+	if o.wake {
+		return wakeUp(ctx, o)
+	}
 	plan := measure.Plan{Rounds: 9, Round: 300 * time.Millisecond}
 	if o.quick {
 		plan.Rounds, plan.Round = 3, 100*time.Millisecond
@@ -78,6 +85,21 @@ func run(ctx context.Context, args []string) error {
 	}
 	fmt.Fprintln(os.Stderr, "writing", o.out)
 	return rep.Write(o.out)
+}
+
+// wakeUp measures waking.
+func wakeUp(ctx context.Context, o options) error {
+	w := wakes.Options{Rounds: 25, Many: 50, Debian: true, Out: o.out, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	if o.quick {
+		w.Rounds, w.Many, w.Debian = 3, 5, false
+	}
+	if o.rounds > 0 {
+		w.Rounds = o.rounds
+	}
+	if w.Out == "" && !o.quick {
+		w.Out = filepath.Join("docs", "benchmarks", "wake-"+time.Now().UTC().Format(time.DateOnly))
+	}
+	return wakes.Run(ctx, w)
 }
 
 // everything measures what o asks for, for as long as plan says.

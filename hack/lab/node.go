@@ -24,6 +24,9 @@ func (n *Node) Addr() string { return fmt.Sprintf("192.0.2.%d", n.Index) }
 // LANAddr is the node's own address on the LAN of webspaces.
 func (n *Node) LANAddr() string { return fmt.Sprintf("172.24.0.%d", n.Index) }
 
+// Cgroup is the name of its group, in each hierarchy of this machine.
+func (n *Node) Cgroup() string { return cgroupPrefix(n.lab.ID) + n.Name }
+
 func (l *Lab) newNode(ctx context.Context, index int) (*Node, error) {
 	name := "n" + strconv.Itoa(index)
 	cgroup := cgroupPrefix(l.ID) + name

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lanyard-project/lanyard/hack/lab"
+	"github.com/lanyard-project/lanyard/webspace"
 )
 
 func TestTheFirstRequest(t *testing.T) {
@@ -207,4 +208,20 @@ func TestAKeptConnection(t *testing.T) {
 		s.stop(t, ctx)
 	}
 	post(outside, direct)
+}
+
+// A system that needs seconds for its boot: systemd, its own DHCP client, and a server that comes last.
+func TestDebianWithSystemd(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute) // the image may have to be built
+	defer cancel()
+	must(t, shared.ImportDebian(ctx))
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{Image: lab.Debian})
+	must(t, s.Update(ctx, func(r *webspace.Record) error { r.Config.StartupDelay = 60; return nil }))
+	const unit, wanted = "[Service]\nExecStart=/usr/bin/iperf3 -s -p 7000\n", "[Unit]\nWants=echo.service\n"
+	must(t, s.push(ctx, "/etc/systemd/system/echo.service", unit))
+	must(t, s.push(ctx, "/etc/systemd/system/multi-user.target.d/echo.conf", wanted))
+	c, err := dial(ctx, shared.Client, "tcp4", external(n2, s.echo))
+	must(t, err)
+	must(t, c.Close())
+	s.is(t, ctx, "awake")
 }

@@ -1,0 +1,241 @@
+package wakes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lanyard-project/lanyard/hack/lab"
+)
+
+// Options of a run.
+type Options struct {
+	Rounds int    // of each case
+	Many   int    // webspaces that are woken at once
+	Debian bool   // measure the image with systemd too
+	Out    string // folder for the results; "": none
+	Log    *slog.Logger
+}
+
+// Run measures everything, prints it as it comes, and writes it.
+func Run(ctx context.Context, o Options) (err error) {
+	w, err := newWorld(ctx, o.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.lab.Close()) }()
+	r := &results{began: time.Now(), rounds: o.Rounds, many: o.Many}
+	if err := w.cold(ctx, r, "tiny", lab.Tiny, o.Rounds); err != nil {
+		return err
+	}
+	if err := w.udp(ctx, r, o.Rounds); err != nil {
+		return err
+	}
+	if err := w.nap(ctx, r, 4*o.Rounds); err != nil {
+		return err
+	}
+	if err := w.many(ctx, r, o.Many); err != nil {
+		return err
+	}
+	if o.Debian {
+		if err := w.debian(ctx, r, o.Rounds); err != nil {
+			return err
+		}
+	}
+	return r.write(o.Out)
+}
+
+// cold compares LXD's own start with a whole wake, turn by turn.
+func (w *world) cold(ctx context.Context, r *results, name, image string, rounds int) error {
+	s, to, err := w.add(ctx, image)
+	if err != nil {
+		return err
+	}
+	if image == lab.Debian {
+		if err := w.server(ctx, s); err != nil {
+			return err
+		}
+	}
+	speaks := image != lab.Debian
+	var own, whole, late []time.Duration
+	for n := range rounds + 1 { // the first start of an image shifts ids, and warms caches
+		began := time.Now()
+		var at time.Time
+		var g errgroup.Group
+		g.Go(func() (err error) { at, err = w.accepts(ctx, s); return err })
+		g.Go(func() error { return w.store.Start(ctx, s.Name) })
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		if n > 0 {
+			own = append(own, at.Sub(began))
+		}
+		if err := w.stop(ctx, s); err != nil {
+			return err
+		}
+		var took time.Duration
+		began = time.Now()
+		g = errgroup.Group{}
+		g.Go(func() (err error) { at, err = w.accepts(ctx, s); return err })
+		g.Go(func() (err error) { took, err = w.request(to, speaks); return err })
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		if n > 0 {
+			whole = append(whole, took)
+			late = append(late, began.Add(took).Sub(at))
+		}
+		if err := w.stop(ctx, s); err != nil {
+			return err
+		}
+	}
+	r.add(name+": LXD's own start, until the port accepts", own)
+	r.add(name+": whole wake, until the first byte outside", whole)
+	r.add(name+": from then, the first byte outside", late)
+	return w.store.Delete(ctx, s.Name)
+}
+
+func (w *world) udp(ctx context.Context, r *results, rounds int) error {
+	s, to, err := w.add(ctx, lab.Tiny)
+	if err != nil {
+		return err
+	}
+	var whole []time.Duration
+	for range rounds {
+		took, err := w.datagram(to)
+		if err != nil {
+			return err
+		}
+		whole = append(whole, took)
+		if err := w.stop(ctx, s); err != nil {
+			return err
+		}
+	}
+	r.add("tiny: whole wake by a datagram, until its answer", whole)
+	return w.store.Delete(ctx, s.Name)
+}
+
+// nap compares the first request to a frozen webspace with one that is warm.
+func (w *world) nap(ctx context.Context, r *results, rounds int) error {
+	s, to, err := w.add(ctx, lab.Tiny)
+	if err != nil {
+		return err
+	}
+	if _, err := w.request(to, true); err != nil {
+		return err
+	}
+	var warm, first []time.Duration
+	for range rounds {
+		if err := w.is(ctx, s, "awake"); err != nil {
+			return err
+		}
+		took, err := w.request(to, true)
+		if err != nil {
+			return err
+		}
+		warm = append(warm, took)
+		if err := w.store.Freeze(ctx, s.Name); err != nil {
+			return err
+		}
+		if err := w.is(ctx, s, "napping"); err != nil {
+			return err
+		}
+		if took, err = w.request(to, true); err != nil {
+			return err
+		}
+		first = append(first, took)
+	}
+	r.add("tiny: first byte, warm", warm)
+	r.add("tiny: first byte, napping", first)
+	return w.store.Delete(ctx, s.Name)
+}
+
+// many wakes many at once, while another webspace is asked all the time.
+func (w *world) many(ctx context.Context, r *results, count int) error {
+	other, at, err := w.add(ctx, lab.Tiny)
+	if err != nil {
+		return err
+	}
+	if _, err := w.request(at, true); err != nil {
+		return err
+	}
+	var all []*lab.Webspace
+	var to []string
+	for range count {
+		s, external, err := w.add(ctx, lab.Tiny)
+		if err != nil {
+			return err
+		}
+		all, to = append(all, s), append(to, external)
+	}
+	watch := func(until <-chan struct{}) (list []time.Duration, err error) {
+		for {
+			select {
+			case <-until:
+				return list, nil
+			case <-time.After(5 * time.Millisecond):
+			}
+			took, err := w.request(at, true)
+			if err != nil {
+				return nil, fmt.Errorf("the other webspace: %w", err)
+			}
+			list = append(list, took)
+		}
+	}
+	quiet := make(chan struct{})
+	time.AfterFunc(3*time.Second, func() { close(quiet) })
+	calm, err := watch(quiet)
+	if err != nil {
+		return err
+	}
+	took := make([]time.Duration, count)
+	busy := make(chan struct{})
+	var g, clients errgroup.Group
+	var loaded []time.Duration
+	g.Go(func() (err error) { loaded, err = watch(busy); return err })
+	for n := range count {
+		clients.Go(func() (err error) { took[n], err = w.request(to[n], true); return err })
+	}
+	err = clients.Wait()
+	close(busy)
+	if err := errors.Join(err, g.Wait()); err != nil {
+		return err
+	}
+	r.add(fmt.Sprintf("%d at once: first byte of each", count), took)
+	r.add("another webspace's first byte, before", calm)
+	r.add(fmt.Sprintf("another webspace's first byte, while %d boot", count), loaded)
+	for _, s := range append(all, other) {
+		if err := w.store.Delete(ctx, s.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// debian measures the image with systemd.
+func (w *world) debian(ctx context.Context, r *results, rounds int) error {
+	if err := w.lab.ImportDebian(ctx); err != nil {
+		return err
+	}
+	return w.cold(ctx, r, "Debian with systemd", lab.Debian, rounds)
+}
+
+// server gives it something that listens.
+func (w *world) server(ctx context.Context, s *lab.Webspace) error {
+	return errors.Join(w.push(ctx, s, "/etc/systemd/system/echo.service", "[Service]\nExecStart=/usr/bin/iperf3 -s -p 7000\n"),
+		w.push(ctx, s, "/etc/systemd/system/multi-user.target.d/echo.conf", "[Unit]\nWants=echo.service\n"))
+}
+
+// quantile of durations, which it sorts.
+func quantile(list []time.Duration, q float64) time.Duration {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[min(len(list)-1, int(q*float64(len(list))))]
+}
