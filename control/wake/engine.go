@@ -120,6 +120,10 @@ func (e *Engine) sweep(ctx context.Context) {
 			for _, s := range e.spaces {
 				if s.job == nil {
 					e.stats.Unproven += uint64(s.hold.expire(now.Add(-e.c.Times.Unverified)))
+					old := now.Add(-e.c.Times.Queue)
+					for _, f := range s.hold.take(func(f dataplane.Frame) bool { return f.Time.Before(old) }) {
+						e.refuse(f)
+					}
 				}
 			}
 			e.mu.Unlock()
@@ -138,8 +142,17 @@ func (e *Engine) frame(f dataplane.Frame) {
 		e.stats.Strange++
 		return
 	}
+	e.arrive(s, f, now)
+}
+
+// arrive decides about a frame for a webspace of this node. mu is held.
+func (e *Engine) arrive(s *space, f dataplane.Frame, now time.Time) {
 	if s.job == nil && s.life == dataplane.LifeAwake {
-		e.inject(f) // it was parked a moment before the switch
+		if s.port {
+			e.inject(f) // it was parked a moment before the switch
+		} else {
+			e.keep(s, f) // its interface is gone: for a moment, or because it goes down. The next look at LXD tells
+		}
 		return
 	}
 	f.Unverified = f.Unverified && !s.hasProved(tupleOf(f), now.Add(-e.c.Times.Unverified))

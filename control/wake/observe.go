@@ -102,11 +102,25 @@ func (e *Engine) observe(s *space, began time.Time) {
 		l = dataplane.LifeUnreachable
 	}
 	e.setLife(s, l)
-	if l == dataplane.LifeAwake {
+	switch {
+	case l == dataplane.LifeAwake:
 		s.failures, s.failed, s.retryAt = 0, nil, time.Time{}
-		for _, h := range s.hold.all() {
-			e.inject(h)
+		e.deliver(s)
+	case l == dataplane.LifeAsleep: // what came while it went down is for its next life
+		now := time.Now()
+		for _, f := range s.hold.take(func(f dataplane.Frame) bool { return !f.Unverified }) {
+			e.arrive(s, f, now)
 		}
+	}
+}
+
+// deliver sends on what came while an awake webspace had no interface. mu is held.
+func (e *Engine) deliver(s *space) {
+	if s.job != nil || s.life != dataplane.LifeAwake || !s.port {
+		return
+	}
+	for _, f := range s.hold.all() {
+		e.inject(f)
 	}
 }
 
@@ -124,6 +138,7 @@ func (e *Engine) Applied(list []Target) {
 			s.job.fresh = true
 			s.job.tell()
 		}
+		e.deliver(s)
 	}
 }
 

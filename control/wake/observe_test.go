@@ -116,3 +116,42 @@ func TestStrangeFrames(t *testing.T) {
 		}
 	})
 }
+
+// It goes down by itself: its interface is gone before LXD says so. What comes then boots it when it has stopped.
+func TestAPacketWhileItPowersOff(t *testing.T) {
+	run(t, Config{}, func(t *testing.T, w *world) {
+		ws := w.add(1, box{})
+		w.awake(ws)
+		w.set(ws, webspace.Running, 0)
+		w.look()
+		w.send(ws, dataplane.TCP, client(7), webPort, "")
+		if s := w.state(ws); s.Life != dataplane.LifeAwake || s.Held != 1 || w.starts(ws) != 1 {
+			t.Fatalf("%+v", s)
+		}
+		w.set(ws, webspace.Stopped, 0)
+		w.look()
+		time.Sleep(time.Second)
+		if s := w.state(ws); s.Life != dataplane.LifeAwake || s.Held != 0 || w.starts(ws) != 2 {
+			t.Errorf("%+v after %d starts", s, w.starts(ws))
+		}
+	})
+}
+
+// Its interface is made anew (another MTU, say): what comes meanwhile is delivered by the new one.
+func TestAPacketWithoutAnInterface(t *testing.T) {
+	run(t, Config{}, func(t *testing.T, w *world) {
+		ws := w.add(1, box{})
+		w.awake(ws)
+		w.set(ws, webspace.Running, 0)
+		w.look()
+		before := len(w.got(&w.injected))
+		w.send(ws, dataplane.TCP, client(7), webPort, "")
+		time.Sleep(10 * time.Millisecond)
+		w.set(ws, webspace.Running, 99)
+		w.look()
+		got := w.got(&w.injected)
+		if len(got) != before+1 || got[before].PeerPort != client(7).Port() || w.starts(ws) != 1 {
+			t.Errorf("%d packets were sent on, %d starts", len(got)-before, w.starts(ws))
+		}
+	})
+}

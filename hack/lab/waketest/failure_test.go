@@ -59,7 +59,7 @@ func TestAStartThatHangs(t *testing.T) {
 	ctx := testContext(t)
 	must(t, n2.Reconfigure(ctx, config[:len(config)-2]+", start_timeout: 2s}\n"))
 	defer func() { must(t, n2.Reconfigure(ctx, config)) }()
-	s := asleep(t, ctx, n2, lab.WebspaceOptions{Config: map[string]string{"raw.lxc": "lxc.hook.start-host = /bin/sleep 20"}})
+	s := asleep(t, ctx, n2, lab.WebspaceOptions{Config: map[string]string{"raw.lxc": "lxc.hook.start-host = /bin/sleep 8"}})
 	must(t, refused(ctx, external(n2, s.web)))
 	w, err := s.state(ctx)
 	must(t, err)

@@ -222,7 +222,7 @@ func (w *world) debian(ctx context.Context, r *results, rounds int) error {
 	if err := w.lab.ImportDebian(ctx); err != nil {
 		return err
 	}
-	return w.cold(ctx, r, "Debian with systemd", lab.Debian, rounds)
+	return w.cold(ctx, r, "Debian with systemd", lab.Debian, min(rounds, 10))
 }
 
 // server gives it something that listens.
