@@ -252,7 +252,7 @@ struct counters {
 	__u64 slow_packets; /* handed to the bridge */
 	__u64 flows_opened;
 	__u64 parked_packets;
-	__u64 last_rx; /* ns, CLOCK_MONOTONIC (coarse): what it received last, apart from the gateway's DHCP and DNS */
+	__u64 last_rx; /* jiffies: when it received something last, apart from the gateway's DHCP and DNS */
 };
 
 struct drop_key {

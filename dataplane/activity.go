@@ -29,6 +29,10 @@ func (d *Dataplane) Activity() (map[netip.Addr]Activity, error) {
 		return nil, err
 	}
 	defer leave()
+	now, err := d.ticks.now()
+	if err != nil {
+		return nil, err
+	}
 	all := map[netip.Addr]Activity{}
 	for ip, slot := range d.localSlots() {
 		var perCPU []bpf.TcCounters
@@ -41,7 +45,7 @@ func (d *Dataplane) Activity() (map[netip.Addr]Activity, error) {
 			last = max(last, perCPU[i].LastRx)
 		}
 		if last > 0 {
-			a.LastPacket = wallClock(last)
+			a.LastPacket = now.wall(last)
 		}
 		all[ip] = a
 	}

@@ -27,6 +27,7 @@ type Dataplane struct {
 	mtu   atomic.Int32
 	drops hub[Sample]
 	tap   tap
+	ticks ticks
 
 	events hub[Event]
 
@@ -92,7 +93,7 @@ func (d *Dataplane) Close() error {
 	if d.shared != nil {
 		errs = append(errs, d.shared.close())
 	}
-	errs = append(errs, d.tap.close())
+	errs = append(errs, d.tap.close(), d.ticks.close())
 	d.tracers.close()
 	for _, m := range d.maps {
 		errs = append(errs, m.Close())
