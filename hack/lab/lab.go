@@ -34,6 +34,7 @@ type Options struct {
 	Detached bool   // goes on after this process has ended, until Clean
 	NoLXD    bool   // nodes without an LXD daemon
 	NoDaemon bool   // without lanyardd
+	Control  bool   // n1 has the role control as well: the API at its 127.0.0.1:8081, with local accounts
 	Config   string // further YAML for every lanyardd
 	// ForeignPeers are addresses on the underlay (see AddHost) of plain kernel VXLAN devices that the nodes know as peers.
 	ForeignPeers []string
@@ -56,6 +57,7 @@ type Lab struct {
 	foreign  []string
 	detached bool
 	noLXD    bool
+	control  bool
 	log      *slog.Logger
 }
 
@@ -101,7 +103,7 @@ func New(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil {
 		return nil, err
 	}
-	l := &Lab{ID: o.ID, Dir: o.Dir, binDir: o.BinDir, config: o.Config, foreign: o.ForeignPeers, detached: o.Detached, noLXD: o.NoLXD, log: o.Log}
+	l := &Lab{ID: o.ID, Dir: o.Dir, binDir: o.BinDir, config: o.Config, foreign: o.ForeignPeers, detached: o.Detached, noLXD: o.NoLXD, control: o.Control, log: o.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())

@@ -24,8 +24,13 @@ func (n *Node) writeConfig(extra string) error {
 	for _, f := range n.lab.foreign {
 		foreign = append(foreign, fmt.Sprintf("{vtep: %s, foreign: true}", f))
 	}
-	text := fmt.Sprintf("node: {name: %s, index: %d}\npeers: {from: %s, list: [%s]}\npaths: {state: %s}\n%s",
-		n.Name, n.Index, peers, strings.Join(foreign, ", "), filepath.Join(n.Dir, "state"), extra)
+	state := filepath.Join(n.Dir, "state")
+	text := fmt.Sprintf("node: {name: %s, index: %d}\npeers: {from: %s, list: [%s]}\npaths: {state: %s}\n",
+		n.Name, n.Index, peers, strings.Join(foreign, ", "), state)
+	if n.lab.control && n.Index == 1 {
+		text += fmt.Sprintf("accounts: {path: %s}\n", filepath.Join(state, "accounts.db"))
+	}
+	text += extra
 	return os.WriteFile(n.ConfigFile(), []byte(text), 0o600)
 }
 
@@ -40,7 +45,11 @@ func (n *Node) startLanyardd(ctx context.Context, binary string) error {
 			return err
 		}
 	}
-	if err := n.daemon(ctx, "lanyardd", binary, "node", "--config", n.ConfigFile()); err != nil {
+	roles := "node"
+	if n.lab.control && n.Index == 1 {
+		roles = "node,control"
+	}
+	if err := n.daemon(ctx, "lanyardd", binary, "--role", roles, "--config", n.ConfigFile()); err != nil {
 		return err
 	}
 	return n.WaitReady(ctx, 60*time.Second)

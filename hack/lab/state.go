@@ -16,6 +16,7 @@ type state struct {
 	ID         string
 	Nodes      int
 	LXD        bool
+	Control    bool
 	BinDir     string
 	Namespaces []savedNamespace
 }
@@ -30,7 +31,7 @@ type savedNamespace struct {
 func stateFile(dir string) string { return filepath.Join(dir, "lab.json") }
 
 func (l *Lab) writeState() error {
-	s := state{ID: l.ID, Nodes: len(l.nodes), LXD: !l.noLXD, BinDir: l.binDir}
+	s := state{ID: l.ID, Nodes: len(l.nodes), LXD: !l.noLXD, Control: l.control, BinDir: l.binDir}
 	add := func(ns *Namespace, kind string) {
 		if ns != nil {
 			s.Namespaces = append(s.Namespaces, savedNamespace{ns.Name, ns.Pid, ns.Born, kind})
@@ -80,7 +81,7 @@ func Open(id string, log *slog.Logger) (*Lab, error) {
 	if err != nil || !s.alive() {
 		return nil, fmt.Errorf("open lab %q: it is not running; next: lab up --id %s", id, id)
 	}
-	l := &Lab{ID: id, Dir: dir, binDir: s.BinDir, detached: true, noLXD: !s.LXD, log: log}
+	l := &Lab{ID: id, Dir: dir, binDir: s.BinDir, detached: true, noLXD: !s.LXD, control: s.Control, log: log}
 	for _, sn := range s.Namespaces {
 		ns := &Namespace{Name: sn.Name, Pid: sn.Pid, Born: sn.Born, Dir: filepath.Join(dir, sn.Name)}
 		ns.env = l.environment(ns)

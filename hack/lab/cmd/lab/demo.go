@@ -56,7 +56,7 @@ func runDemo(ctx context.Context, log *slog.Logger) (err error) {
 	d := &demo{out: os.Stdout, color: tty && os.Getenv("NO_COLOR") == ""}
 	d.say("Three machines with LXD and lanyardd, a server and a client on \"the internet\" around them:\n" +
 		"all of it in namespaces on this machine.")
-	if d.lab, err = lab.New(ctx, lab.Options{ID: "demo", Nodes: 3, Log: log}); err != nil {
+	if d.lab, err = lab.New(ctx, lab.Options{ID: "demo", Nodes: 3, Control: true, Log: log}); err != nil {
 		return err
 	}
 	defer func() {
@@ -68,7 +68,7 @@ func runDemo(ctx context.Context, log *slog.Logger) (err error) {
 			d.say("The lab is gone again; nothing is left. To keep one and look around: make lab")
 		}
 	}()
-	for _, step := range []func(context.Context) error{d.webspaces, d.lan, d.outside, d.forward, d.kill, d.guard, d.status} {
+	for _, step := range []func(context.Context) error{d.webspaces, d.lan, d.outside, d.forward, d.kill, d.guard, d.member, d.status} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -191,6 +191,45 @@ func (d *demo) guard(ctx context.Context) error {
 		return err
 	}
 	return d.show(ctx, n1, "lanyard status | sed -n '/^Drops/,$p'")
+}
+
+// member is what a member does, from an account to the first visitor.
+func (d *demo) member(ctx context.Context) error {
+	n1 := d.lab.Node(1).Namespace
+	d.say("n1 also has the role control. An admin gives ada an account; she logs in and makes her webspace:")
+	for _, line := range []string{
+		"echo 'correct horse battery' | lanyardd account add ada --uid 100",
+		"echo 'correct horse battery' | lanyard login --server http://127.0.0.1:8081 ada",
+		"lanyard ws init tiny --no-password 2>/dev/null",
+	} {
+		if err := d.show(ctx, n1, line); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(d.out, d.paint("1", "n1$ lanyard ws ports add 80"))
+	port, err := n1.Exec(ctx, "lanyard", "ws", "ports", "add", "80")
+	if err != nil {
+		return err
+	}
+	port = strings.TrimSpace(port)
+	fmt.Fprintln(d.out, port)
+	if err := d.show(ctx, n1, "lanyard ws status"); err != nil {
+		return err
+	}
+	d.say("It is asleep: it uses no memory, and has never run. The first visitor boots it, and merely waits a little longer:")
+	curl := fmt.Sprintf("curl -s -w '%%{time_total} s\n' http://%s:%s/", d.lab.Node(1).Addr(), port)
+	for range 2 {
+		if err := d.show(ctx, d.lab.Client, curl); err != nil {
+			return err
+		}
+	}
+	d.say("Why did it wake, and who are its neighbours?")
+	for _, line := range []string{"lanyard ws why", "lanyard ws exec -- nslookup ws-u3.webspace"} {
+		if err := d.show(ctx, n1, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *demo) status(ctx context.Context) error {

@@ -80,7 +80,7 @@ func plain(_ []string, a slog.Attr) slog.Attr {
 }
 
 func up(ctx context.Context, id string, nodes int, log *slog.Logger) error {
-	l, err := lab.New(ctx, lab.Options{ID: id, Nodes: nodes, Detached: true, Log: log})
+	l, err := lab.New(ctx, lab.Options{ID: id, Control: true, Nodes: nodes, Detached: true, Log: log})
 	if err != nil {
 		return err
 	}
