@@ -217,7 +217,7 @@ func (d *demo) member(ctx context.Context) error {
 		return err
 	}
 	d.say("It is asleep: it uses no memory, and has never run. The first visitor boots it, and merely waits a little longer:")
-	curl := fmt.Sprintf("curl -s -w '%%{time_total} s\n' http://%s:%s/", d.lab.Node(1).Addr(), port)
+	curl := fmt.Sprintf("curl -s -w '%%{time_total} s\\n' http://%s:%s/", d.lab.Node(1).Addr(), port)
 	for range 2 {
 		if err := d.show(ctx, d.lab.Client, curl); err != nil {
 			return err
