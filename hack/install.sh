@@ -38,17 +38,25 @@ if [ "$(printf '%s\n' "go$go_needed" "$go_found" | sort -V | head -n 1)" != "go$
 	fail "Go is too old" "found $go_found, go.mod needs go$go_needed" "install Go $go_needed or newer and put it first in PATH"
 fi
 
-missing=()
-for p in "${packages[@]}"; do
-	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
-done
-[ ${#missing[@]} -eq 0 ] && exit 0
+# Incus runs beside LXD. Debian 12 has it in its backports only.
+incus=()
+[ "$what" != test ] || incus=(incus-base incus-client)
 
-[ "$(id -u)" = 0 ] || fail "packages are missing: ${missing[*]}" "only root can install them" "sudo hack/install.sh $what"
+absent() { # those of the packages that are not installed
+	local p
+	for p in "$@"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || echo "$p"
+	done
+}
+mapfile -t missing < <(absent "${packages[@]}")
+mapfile -t incus < <(absent "${incus[@]}")
+[ $((${#missing[@]} + ${#incus[@]})) -eq 0 ] && exit 0
+
+[ "$(id -u)" = 0 ] || fail "packages are missing: ${missing[*]} ${incus[*]}" "only root can install them" "sudo hack/install.sh $what"
 command -v apt-get >/dev/null || fail "packages are missing: ${missing[*]}" "this is not a Debian system (no apt-get)" \
 	"install the equivalents with this system's package manager"
 
-echo "install: ${missing[*]}" >&2
+echo "install: ${missing[*]} ${incus[*]}" >&2
 
 # Invoke-rc.d asks this script before it starts anything; ours is taken away again, someone else's is kept.
 policy=/usr/sbin/policy-rc.d
@@ -71,9 +79,32 @@ quiet() { # output only when it fails
 }
 apt=(apt-get -y -q --no-install-recommends -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300)
 # The lists that are here may do; they are fetched only if not.
-if ! quiet "${apt[@]}" install "${missing[@]}" 2>/dev/null; then
+if [ ${#missing[@]} -gt 0 ] && ! quiet "${apt[@]}" install "${missing[@]}" 2>/dev/null; then
 	echo "install: refreshing the package lists" >&2
 	quiet apt-get -q update || fail "apt-get update" "the package mirrors cannot be reached" "check the network, then: apt-get update"
 	quiet "${apt[@]}" install "${missing[@]}" || fail "apt-get install ${missing[*]}" "see its messages above" \
 		"apt-get install ${missing[*]}"
 fi
+
+# The backports of this distribution are at the mirror that its apt is configured for already. They are asked with lists of
+# their own, so that this machine's apt knows them no more afterwards; only packages that are new come from there.
+install_incus() {
+	local codename mirror sources
+	if apt-cache policy incus-base 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+		quiet "${apt[@]}" install "${incus[@]}" || fail "apt-get install ${incus[*]}" "see its messages above" "hack/install.sh test"
+		return 0
+	fi
+	codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $codename" 'Component: main' | head -n 1)
+	[ -n "$mirror" ] || fail "no mirror of $codename" "apt has no list of it" "apt-get update"
+	sources=$(mktemp -d)
+	mkdir -p "$sources/parts" "$sources/lists/partial"
+	chmod -R a+rx "$sources"
+	printf 'Types: deb\nURIs: %s\nSuites: %s %s-backports\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
+		"$mirror" "$codename" "$codename" >"$sources/parts/incus.sources"
+	apt+=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$sources/parts" -o "Dir::State::lists=$sources/lists")
+	quiet "${apt[@]}" update || fail "apt-get update of $codename-backports" "the package mirror cannot be reached" "check the network, then: hack/install.sh test"
+	quiet "${apt[@]}" install "${incus[@]/%//$codename-backports}" || fail "apt-get install ${incus[*]}" "see its messages above" "hack/install.sh test"
+	rm -rf "$sources"
+}
+[ ${#incus[@]} -eq 0 ] || install_incus

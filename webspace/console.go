@@ -3,6 +3,7 @@ package webspace
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,18 +21,11 @@ func (s *Store) Console(ctx context.Context, name string, width, height int, io 
 	if err != nil {
 		return err
 	}
-	// LXD 5.0 lets a second one in, and shows it nothing.
-	busy, err := s.operations(ctx, userAgent)
-	if err != nil {
-		return err
-	}
-	for _, op := range busy {
-		if op.Instance == name && op.What == "Showing console" {
-			return inUse(name)
-		}
-	}
 	op, sockets, err := s.open(ctx, what, path+"/console", api.InstanceConsolePost{Type: "console", Width: width, Height: height}, "control", "0")
 	if err != nil {
+		if strings.Contains(err.Error(), "already an active console") {
+			return &Problem{What: "could not " + what, Cause: "somebody is attached to it", Next: "wait until they detach", Kind: ErrNoConsole, Err: err}
+		}
 		return err
 	}
 	control, tty := sockets["control"], sockets["0"]
@@ -94,14 +88,10 @@ func (s *Store) Console(ctx context.Context, name string, width, height int, io 
 	return err
 }
 
-func inUse(name string) error {
-	return &Problem{What: "could not attach to the console of webspace " + name, Cause: "somebody is attached to it", Next: "wait until they detach", Kind: ErrNoConsole}
-}
-
 // sessions are the consoles that are attached through this process, so that they can be detached before a stop.
 type sessions struct {
 	mu   sync.Mutex
-	open map[int]*attached
+	open map[int]map[*attached]bool
 }
 
 type attached struct {
@@ -109,37 +99,40 @@ type attached struct {
 	gone   chan struct{}
 }
 
-// add notes that a console is attached to; ok is false when one already is.
-func (s *sessions) add(uid int, detach context.CancelFunc) (remove func(), ok bool) {
+func (s *sessions) add(uid int, detach context.CancelFunc) (remove func()) {
 	a := &attached{detach, make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open[uid] != nil {
-		return nil, false
-	}
 	if s.open == nil {
-		s.open = make(map[int]*attached)
+		s.open = make(map[int]map[*attached]bool)
 	}
-	s.open[uid] = a
+	if s.open[uid] == nil {
+		s.open[uid] = make(map[*attached]bool)
+	}
+	s.open[uid][a] = true
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.open, uid)
+		if delete(s.open[uid], a); len(s.open[uid]) == 0 {
+			delete(s.open, uid)
+		}
 		close(a.gone)
-	}, true
+	}
 }
 
-// end detaches the console of a webspace, and waits until it is.
+// end detaches the consoles of a webspace, and waits until they are.
 func (s *sessions) end(ctx context.Context, uid int) {
 	s.mu.Lock()
-	a := s.open[uid]
-	s.mu.Unlock()
-	if a == nil {
-		return
+	var all []*attached
+	for a := range s.open[uid] {
+		all = append(all, a)
+		a.detach()
 	}
-	a.detach()
-	select {
-	case <-a.gone:
-	case <-ctx.Done():
+	s.mu.Unlock()
+	for _, a := range all {
+		select {
+		case <-a.gone:
+		case <-ctx.Done():
+		}
 	}
 }

@@ -73,13 +73,27 @@ func New() *Double {
 	return d
 }
 
-// ServeFiles also serves the files at another listener, until the double is closed.
-func (d *Double) ServeFiles(l net.Listener) { go func() { _ = d.Files.Config.Serve(l) }() }
+// Listen is net.Listen, or that of another network namespace.
+type Listen func(network, address string) (net.Listener, error)
+
+// ServeAlso serves the same URLs where listen opens them, until the double is closed.
+func (d *Double) ServeAlso(listen Listen) error {
+	for _, s := range []*httptest.Server{d.API, d.Files} {
+		l, err := listen("tcp", s.Listener.Addr().String())
+		if err != nil {
+			return err
+		}
+		go func() { _ = s.Config.Serve(l) }() // ends when the double is closed
+	}
+	return nil
+}
 
 // Close ends it.
 func (d *Double) Close() {
-	d.API.Close()
-	d.Files.Close()
+	for _, s := range []*httptest.Server{d.API, d.Files} {
+		s.Close()
+		_ = s.Config.Close() // listeners of ServeAlso
+	}
 }
 
 // FilesHost is host:port of the files.
