@@ -23,10 +23,11 @@ func TestOneLXD(t *testing.T) {
 	n := l.Node(1)
 	s := Store(t, n, 30*time.Second)
 	t.Run("life", func(t *testing.T) { life(t, s) })
-	t.Run("atomic", func(t *testing.T) { atomic(t, s, n) })
+	t.Run("atomic", func(t *testing.T) { undone(t, s, n) })
 	t.Run("edits", func(t *testing.T) { edits(t, s, n) })
 	t.Run("addresses", func(t *testing.T) { addresses(t, s) })
 	t.Run("seed", func(t *testing.T) { seed(t, s, n) })
+	services(t, l)
 	t.Run("absent", func(t *testing.T) { absent(t, n) }) // last: it stops LXD
 }
 
@@ -81,7 +82,7 @@ func life(t *testing.T, s *webspace.Store) {
 
 func second[T any](_ T, err error) error { return err }
 
-func atomic(t *testing.T, s *webspace.Store, n *lab.Node) {
+func undone(t *testing.T, s *webspace.Store, n *lab.Node) {
 	ctx := t.Context()
 	_, err := s.Create(ctx, webspace.CreateOptions{UID: 10, Image: "no-such-image"})
 	if !errors.Is(err, webspace.ErrNotFound) {
