@@ -161,48 +161,6 @@ func TestChallenge(t *testing.T) {
 		Want: Sent, To: Redirect{How: ToDevice}, ToName: Parking}.Run(t, w)
 }
 
-// TestChallengeFlood: beyond the bucket a SYN costs a drop, and neither answers nor copies; guesses are bounded much lower.
-func TestChallengeFlood(t *testing.T) {
-	w := world(t)
-	flood := func(frame func(i int) []byte, reason string) (taken int) {
-		t.Helper()
-		if err := w.Reset(); err != nil {
-			t.Fatal(err)
-		}
-		if err := laid(Asleep, wakeForward|wakeVerified, false)(w); err != nil {
-			t.Fatal(err)
-		}
-		for ; taken < 1_000_000; taken++ {
-			if _, err := w.Run("underlay", underlay, frame(taken), 0); err != nil {
-				t.Fatal(err)
-			}
-			if taken%50 != 49 {
-				continue
-			}
-			drops, err := w.TakeDrops()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, d := range drops {
-				if d.Reason == reason {
-					return taken
-				}
-			}
-		}
-		t.Fatalf("%d were taken", taken)
-		return 0
-	}
-	syns := flood(func(i int) []byte { return came(w).TCP(uint16(i), 8080, "S", 0).Bytes() }, "wake_rate")
-	resets := flood(func(i int) []byte { return came(w).TCP(uint16(i), 8080, "R", 0).Bytes() }, "wake_rate")
-	t.Logf("%d SYNs, %d resets at once", syns, resets)
-	if syns < 2000 || resets < 100 {
-		t.Error("that is less than the bursts of config.h")
-	}
-	if events, err := w.TakeEvents(); err != nil || len(events) != 0 {
-		t.Errorf("guesses raised %+v %v", events, err)
-	}
-}
-
 // TestWireChallenge: the copy that is parked is as WS1 would see it, without a source MAC; the client gets the challenge.
 func TestWireChallenge(t *testing.T) {
 	w, taps := wired(t)

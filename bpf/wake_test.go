@@ -1,6 +1,7 @@
 package bpf_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -125,34 +126,65 @@ func TestParkFragments(t *testing.T) {
 		In: whole(208, false).Proto(17).Fill(99).Bytes(), Want: Sent, To: Redirect{How: ToDevice}, ToName: Parking}.Run(t, w)
 }
 
-// TestParkRate: a flood costs a counted drop for each packet beyond the webspace's burst, and beyond the node's.
-func TestParkRate(t *testing.T) {
-	w := world(t)
-	syn := Ether(w.WS2.MAC, w.WS1.MAC).IPv4(w.WS2.IP, w.WS1.IP).TCP(1000, 80, "S", 1410).Bytes()
-	if err := w.Reset(); err != nil {
-		t.Fatal(err)
-	}
-	if err := laid(Asleep, wakeLAN, false)(w); err != nil {
-		t.Fatal(err)
-	}
-	parked, dropped := 0, 0
-	for dropped < 100 && parked < 1_000_000 {
-		r, err := w.Run("port", w.WS2.Name, syn, 0)
-		if err != nil {
-			t.Fatal(err)
+// TestWakeRates: a flood costs a counted drop for each packet beyond what the buckets hold: of the webspace, and of the node. Guesses
+// at challenges are counted apart. Nothing is refilled here, so that a slow machine counts alike.
+func TestWakeRates(t *testing.T) {
+	n := Fixture()
+	n.Still = true
+	w := open(t, n, nil)
+	lan := func() *Frame { return Ether(w.WS2.MAC, w.WS1.MAC).IPv4(w.WS2.IP, w.WS1.IP) }
+	for _, c := range []struct {
+		name, program, on string
+		kind              uint32
+		wake              uint8
+		in                []byte
+		taken, left       string // reasons of those that found a token ("": sent on), and of the others
+	}{
+		{"park", "port", w.WS2.Name, BucketPark, wakeLAN, lan().TCP(1000, 80, "S", 1410).Bytes(), "", "wake_rate"},
+		{"datagrams", "port", w.WS2.Name, BucketPark, wakeLAN, lan().UDP(1000, 53).Bytes(), "", "wake_rate"},
+		{"reset", "underlay", underlay, BucketReset, 0, came(w).TCP(40000, 8080, "A", 0).Bytes(), "", "asleep"},
+		{"challenge", "underlay", underlay, BucketChallenge, wakeForward | wakeVerified, came(w).TCP(40000, 8080, "S", 0).Bytes(), "", "wake_rate"},
+		{"guess", "underlay", underlay, BucketVerify, wakeForward | wakeVerified, came(w).TCP(40000, 8080, "R", 0).Bytes(), "challenge_failed", "wake_rate"},
+	} {
+		for _, fill := range []struct {
+			name       string
+			own, node  int
+			sent, lost uint64
+		}{{"own", 5, 100, 5, 15}, {"node", 100, 7, 7, 13}, {"none", 0, 100, 0, 20}} {
+			t.Run(c.name+", "+fill.name, func(t *testing.T) {
+				err := errors.Join(w.Reset(), laid(Asleep, c.wake, false)(w), w.Fill(w.WS1.Slot, c.kind, fill.own), w.Fill(0, c.kind, fill.node))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var sent uint64
+				for range 20 {
+					r, err := w.Run(c.program, c.on, c.in, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if r.Verdict == Sent {
+						sent++
+					}
+				}
+				drops, err := w.TakeDrops()
+				if err != nil {
+					t.Fatal(err)
+				}
+				count := map[string]uint64{"": sent}
+				for _, d := range drops {
+					count[d.Reason] += d.Packets
+				}
+				if count[c.taken] != fill.sent || count[c.left] != fill.lost || sent+count[c.left]+count["challenge_failed"] != 20 {
+					t.Errorf("%d sent, counted %v; want %d and %d", sent, drops, fill.sent, fill.lost)
+				}
+				if events, err := w.TakeEvents(); err != nil || len(events) != 0 {
+					t.Errorf("events %+v %v", events, err)
+				}
+				if copies, err := w.Counter(w.WS1.Slot, "parked_packets"); c.kind == BucketChallenge && (err != nil || copies != 0) {
+					t.Errorf("%d copies without a token to park: %v", copies, err)
+				}
+			})
 		}
-		if r.Verdict == Sent {
-			parked++
-		} else {
-			dropped++
-		}
-	}
-	drops, err := w.TakeDrops()
-	if err != nil || len(drops) != 1 || drops[0].Reason != "wake_rate" || drops[0].Packets != uint64(dropped) {
-		t.Errorf("%d parked, %d dropped, counted %v %v", parked, dropped, drops, err)
-	}
-	if parked < 1000 {
-		t.Errorf("only %d were parked: 200 clients at once must be", parked)
 	}
 }
 

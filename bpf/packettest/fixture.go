@@ -56,6 +56,7 @@ type Net struct {
 	Prefix                  netip.Prefix
 	InfraPrefixes           []netip.Prefix
 	Deny                    []netip.Prefix
+	Still                   bool // the buckets of waking are not refilled: they hold what Fill puts there
 	Allow                   []netip.Prefix
 }
 

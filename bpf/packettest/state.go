@@ -18,7 +18,7 @@ func (w *World) constants() map[string]any {
 	for _, p := range w.InfraPrefixes {
 		infra = append(infra, prefix(p))
 	}
-	return map[string]any{
+	all := map[string]any{
 		"vni": w.VNI, "tunnel_port": w.Port, "vtep": w.VTEP,
 		"lan": prefix(w.Prefix), "infra": infra,
 		"gateway_ip": w.Gateway.IP, "gateway_mac": Record{"mac": w.Gateway.MAC},
@@ -27,6 +27,26 @@ func (w *World) constants() map[string]any {
 		"bridge_ifindex": w.Ifindex[w.Node.Name], "route_ifindex": w.Ifindex[Router], "parking_ifindex": w.Ifindex[Parking],
 		"lan_mtu": w.MTU, "uplink_mtu": int(w.MTU) + TunnelSize,
 	}
+	if w.Still {
+		for _, name := range []string{"park_rate", "reset_rate", "challenge_rate", "verify_rate"} {
+			all[name], all["node_"+name] = 0, 0
+		}
+	}
+	return all
+}
+
+// Kinds of buckets, enum bucket_kind; the event bucket is refilled always.
+const (
+	BucketPark = iota + 4
+	BucketReset
+	BucketChallenge
+	BucketVerify
+	buckets = 12
+)
+
+// Fill puts tokens into a bucket of a slot.
+func (w *World) Fill(slot, kind uint32, tokens int) error {
+	return w.Tables["buckets"].Put(slot*buckets+kind, Record{"last": 0, "tokens": tokens * 1000})
 }
 
 func constant(c *ebpf.VariableSpec, v any) ([]byte, error) {
