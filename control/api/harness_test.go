@@ -62,13 +62,23 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
+func (l *lines) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
+
+func (w *world) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 func newWorld(t *testing.T, change func(*api.Options, *api.Listeners)) *world {
 	t.Helper()
 	w := &world{t: t, spaces: apitest.NewWebspaces(t.TempDir()), people: apitest.NewAccounts(dev, other, fresh, admin), log: &lines{},
 		http: &http.Client{Transport: &http.Transport{}, Timeout: limit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	base, endBase := context.WithTimeout(context.Background(), limit)
 	w.base = base
-	o := api.Options{Webspaces: w.spaces, Accounts: w.people, Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	o := api.Options{Webspaces: w.spaces, Accounts: w.people, Log: w.logger(),
 		UserRate: 1e6, UserBurst: 1e6, AddressRate: 1e6, AddressBurst: 1e6, SampleEvery: time.Hour}
 	at := api.Listeners{Address: "127.0.0.1:0"}
 	if change != nil {

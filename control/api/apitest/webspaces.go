@@ -26,6 +26,7 @@ type Webspaces struct {
 	watch   map[*changes]bool
 	dir     string // root of all files
 	next    int
+	hook    func() // of Create
 }
 
 type space struct {
@@ -151,6 +152,12 @@ func (w *Webspaces) Images(context.Context) ([]webspace.Image, error) {
 
 // Create is api.Webspaces'.
 func (w *Webspaces) Create(_ context.Context, spec webspace.CreateSpec, progress func(webspace.Progress)) (webspace.Instance, error) {
+	w.mu.Lock()
+	hook := w.hook
+	w.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
 	if progress != nil {
 		progress(webspace.Progress{Stage: "image", Text: "looking for the image", Percent: 50})
 		progress(webspace.Progress{Stage: "create", Text: "creating", Percent: -1})
@@ -294,4 +301,11 @@ func (w *Webspaces) Rename(from, to int) error {
 		w.all[to] = s
 	}
 	return err
+}
+
+// BeforeCreate runs do at the beginning of every Create.
+func (w *Webspaces) BeforeCreate(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hook = do
 }
