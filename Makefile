@@ -13,7 +13,7 @@ TOOL := go tool -modfile=hack/tools/go.mod
 # Further flags of go test.
 TESTFLAGS ?=
 
-.PHONY: help build generate fmt lint test test-lab bench bench-wake demo lab lab-down install clean cross FORCE
+.PHONY: help build generate fmt lint test test-lab bench bench-wake bench-api demo lab lab-down install clean cross FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: install build ## measure against the kernel's own paths; writes docs/benc
 
 bench-wake: install build ## measure waking beside LXD's own start; writes docs/benchmarks/wake-<date>/
 	$(BIN)/bench --wake
+
+bench-api: install build ## measure the API with 1,000 webspaces on a real LXD; writes docs/benchmarks/api.md
+	$(BIN)/bench --api
 
 demo: install build ## bring up a lab, show the main things, take it down
 	@$(BIN)/lab demo

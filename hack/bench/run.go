@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/lanyard-project/lanyard/hack/bench/internal/apibench"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/cases"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/report"
@@ -22,6 +23,7 @@ import (
 type options struct {
 	quick, baseline bool
 	wake            bool
+	api             bool
 	rounds          int
 	only            *regexp.Regexp
 	out, index      string
@@ -32,6 +34,7 @@ func parse(args []string) (o options, err error) {
 	only := ""
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.BoolVar(&o.quick, "quick", false, "3 short rounds: a look, not a result")
+	fs.BoolVar(&o.api, "api", false, "measure the API with 1,000 webspaces instead; writes api.md and api.json")
 	fs.BoolVar(&o.baseline, "baseline", false, "leave Lanyard out: only what it is compared with")
 	fs.BoolVar(&o.wake, "wake", false, "measure waking instead: needs LXD, and the programs of make build")
 	fs.IntVar(&o.rounds, "rounds", 0, "rounds of each case (default 9, with --quick 3)")
@@ -65,6 +68,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if o.wake {
 		return wakeUp(ctx, o)
+	}
+	if o.api {
+		return measureAPI(ctx, o)
 	}
 	plan := measure.Plan{Rounds: 9, Round: 300 * time.Millisecond}
 	if o.quick {
@@ -100,6 +106,17 @@ func wakeUp(ctx context.Context, o options) error {
 		w.Out = filepath.Join("docs", "benchmarks", "wake-"+time.Now().UTC().Format(time.DateOnly))
 	}
 	return wakes.Run(ctx, w)
+}
+
+// measureAPI measures the API; a look writes nothing.
+func measureAPI(ctx context.Context, o options) error {
+	if o.quick {
+		return apibench.Run(ctx, apibench.Quick, o.out, os.Stderr)
+	}
+	if o.out == "" {
+		o.out = filepath.Join("docs", "benchmarks")
+	}
+	return apibench.Run(ctx, apibench.Full, o.out, os.Stderr)
 }
 
 // everything measures what o asks for, for as long as plan says.

@@ -227,7 +227,7 @@ type FileEntry struct {
 	Name     string     `json:"name"`
 	Size     int64      `json:"size"`
 
-	// Target Of a symlink
+	// Target Of a symlink, where it is known; reading the symlink without `follow` gives it
 	Target *string  `json:"target,omitempty"`
 	Type   FileType `json:"type"`
 	UID    *int64   `json:"uid,omitempty"`
