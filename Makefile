@@ -54,6 +54,8 @@ test-lab: install build ## only the end-to-end tests on the lab
 
 bench: install build ## measure against the kernel's own paths; writes docs/benchmarks/
 	$(BIN)/bench
+	$(BIN)/bench --dns
+	go test ./control/dns -count=1 -run TestFlatMemory -v -args -flood 10000000
 
 bench-wake: install build ## measure waking beside LXD's own start; writes docs/benchmarks/wake-<date>/
 	$(BIN)/bench --wake

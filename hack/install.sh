@@ -13,7 +13,7 @@ go_needed=1.26
 build=(clang-19 llvm-19 libbpf-dev linux-libc-dev gcc libc6-dev make git ca-certificates)
 test=(lxd lxd-client bpftool iproute2 nftables tcpdump arping iputils-ping traceroute busybox-static debootstrap
 	squashfs-tools xz-utils zstd cpio ethtool iperf3 curl jq isc-dhcp-client dhcpcd-base qemu-system-x86 util-linux
-	libcap2-bin procps)
+	libcap2-bin procps bind9-dnsutils ldnsutils musl-tools dnsperf dnsmasq-base)
 
 case $what in
 build) packages=("${build[@]}") ;;

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/lanyard-project/lanyard/hack/bench/internal/cell"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
+	"github.com/lanyard-project/lanyard/hack/bench/internal/names"
 )
 
 // The benchmark starts its cells from its own binary, which here is the test's.
@@ -17,6 +19,13 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == cell.Arg {
 		if err := cell.Serve(os.Args[3], operations()); err != nil {
 			fmt.Fprintln(os.Stderr, "bench cell:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == names.Arg {
+		if err := names.Serve(context.Background(), os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench name server:", err)
 			os.Exit(1)
 		}
 		return

@@ -13,12 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lanyard-project/lanyard/hack/bench/internal/cell"
+	"github.com/lanyard-project/lanyard/hack/bench/internal/names"
 )
 
 func main() {
 	if len(os.Args) == 4 && os.Args[1] == cell.Arg {
 		if err := cell.Serve(os.Args[3], operations()); err != nil {
 			fmt.Fprintln(os.Stderr, "bench cell:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == names.Arg {
+		if err := names.Serve(context.Background(), os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench name server:", err)
 			os.Exit(1)
 		}
 		return

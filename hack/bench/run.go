@@ -15,6 +15,7 @@ import (
 	"github.com/lanyard-project/lanyard/hack/bench/internal/apibench"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/cases"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
+	"github.com/lanyard-project/lanyard/hack/bench/internal/names"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/report"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/wakes"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/world"
@@ -24,6 +25,7 @@ type options struct {
 	quick, baseline bool
 	wake            bool
 	api             bool
+	dns             bool
 	rounds          int
 	only            *regexp.Regexp
 	out, index      string
@@ -37,6 +39,7 @@ func parse(args []string) (o options, err error) {
 	fs.BoolVar(&o.api, "api", false, "measure the API with 1,000 webspaces instead; writes api.md and api.json")
 	fs.BoolVar(&o.baseline, "baseline", false, "leave Lanyard out: only what it is compared with")
 	fs.BoolVar(&o.wake, "wake", false, "measure waking instead: needs LXD, and the programs of make build")
+	fs.BoolVar(&o.dns, "dns", false, "measure the name server instead, against dnsmasq; writes dns.json")
 	fs.IntVar(&o.rounds, "rounds", 0, "rounds of each case (default 9, with --quick 3)")
 	fs.StringVar(&only, "case", "", "only cases whose name matches this regular expression")
 	fs.StringVar(&o.out, "out", "", "folder for the results (default docs/benchmarks/<date>; none with --quick or --case)")
@@ -71,6 +74,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if o.api {
 		return measureAPI(ctx, o)
+	}
+	if o.dns {
+		return nameServers(ctx, o)
 	}
 	plan := measure.Plan{Rounds: 9, Round: 300 * time.Millisecond}
 	if o.quick {
@@ -117,6 +123,26 @@ func measureAPI(ctx context.Context, o options) error {
 		o.out = filepath.Join("docs", "benchmarks")
 	}
 	return apibench.Run(ctx, apibench.Full, o.out, os.Stderr)
+}
+
+// nameServers measures the name server, and writes dns.json into the folder for the results.
+func nameServers(ctx context.Context, o options) error {
+	plan := names.Plan{Rounds: 5, Seconds: 4, Rate: 5000}
+	if o.quick {
+		plan.Rounds, plan.Seconds = 1, 1
+	}
+	if o.rounds > 0 {
+		plan.Rounds = o.rounds
+	}
+	results, err := names.Run(ctx, plan, os.Stderr)
+	if err != nil || o.quick && o.out == "" {
+		return err
+	}
+	if o.out == "" {
+		o.out = filepath.Join("docs", "benchmarks", time.Now().UTC().Format(time.DateOnly))
+	}
+	fmt.Fprintln(os.Stderr, "writing", o.out)
+	return names.Write(filepath.Join(o.out, "dns.json"), results)
 }
 
 // everything measures what o asks for, for as long as plan says.

@@ -81,8 +81,10 @@ func setUp(m *testing.M) (code int, err error) {
 			return 1, err
 		}
 	}
-	if _, err := shared.Server.Background("serve", "probe", "serve"); err != nil {
-		return 1, err
+	for _, program := range []string{"serve", "names"} {
+		if _, err := shared.Server.Background(program, "probe", program); err != nil {
+			return 1, err
+		}
 	}
 	for _, w := range []struct {
 		into **lab.Webspace
@@ -102,8 +104,8 @@ func setUp(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// sharedConfig: a small flow table, so that a test can fill it.
-const sharedConfig = "limits: {flows: 4096}\n"
+// sharedConfig: a small flow table, so that a test can fill it; names outside come from the lab's own server.
+const sharedConfig = "limits: {flows: 4096}\ndns: {upstreams: [" + lab.ServerAddr + "]}\n"
 
 func testContext(t *testing.T, limit time.Duration) context.Context {
 	t.Helper()

@@ -22,6 +22,7 @@ var commands = map[string]func(ctx context.Context, args []string) (any, error){
 	"send":     send,
 	"sniff":    sniff,
 	"flows":    flows,
+	"names":    names,
 }
 
 func main() {
@@ -29,7 +30,7 @@ func main() {
 		os.Exit(initd())
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "probe: serve | ping | dial | stream | transfer | send | sniff | flows")
+		fmt.Fprintln(os.Stderr, "probe: serve | ping | dial | stream | transfer | send | sniff | flows | names")
 		os.Exit(2)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

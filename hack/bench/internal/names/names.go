@@ -1,0 +1,209 @@
+// Package names measures the name server against dnsmasq: Debian's dnsperf asks both, in turn, for the same names of the
+// zone and of the cache. What counts is answers per second of the server's own CPU time, and the latency at a fixed rate.
+package names
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
+)
+
+// The servers.
+const (
+	Lanyard = "lanyard"
+	Dnsmasq = "dnsmasq"
+)
+
+// Plan says how long to measure.
+type Plan struct {
+	Rounds  int
+	Seconds int // of each server in a round, for each kind of name
+	Rate    int // queries per second while latency is measured
+}
+
+// Result of one kind of name.
+type Result struct {
+	Name    string                    `json:"name"`
+	PerCPU  map[string]measure.Spread `json:"answers_per_cpu_second"`
+	P99     map[string]measure.Spread `json:"p99_ms"` // at Rate
+	Lost    map[string]int            `json:"lost"`
+	Ratio   measure.Spread            `json:"ratio"` // of answers per CPU second, lanyard over dnsmasq, each round for itself
+	Queries int                       `json:"queries"`
+}
+
+// Run measures, and writes a table to out.
+func Run(ctx context.Context, p Plan, out io.Writer) ([]Result, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "lanyard-names-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	upstream, err := serveUpstream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := start(ctx, dir, upstream)
+	defer func() {
+		for _, s := range servers {
+			s.close()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	var results []Result
+	for _, kind := range []struct {
+		name string
+		file func(i int) string
+		n    int
+	}{{"zone", func(i int) string { name, _ := host(i); return name + "." + domain }, hosts},
+		{"cached", func(i int) string { return fmt.Sprintf("n%d.example.org", i) }, outside}} {
+		var list strings.Builder
+		for i := range kind.n {
+			fmt.Fprintf(&list, "%s A\n", kind.file(i))
+		}
+		file := filepath.Join(dir, kind.name)
+		if err := os.WriteFile(file, []byte(list.String()), 0o644); err != nil {
+			return nil, err
+		}
+		r, err := p.kind(ctx, kind.name, file, servers)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+		for _, s := range servers {
+			c, l := r.PerCPU[s.name], r.P99[s.name]
+			fmt.Fprintf(out, "%-8s %-8s %9.0f answers per CPU second (%.0f to %.0f), p99 %.3f ms at %d/s (%.3f to %.3f), %d lost\n",
+				kind.name, s.name, c.Median, c.Min, c.Max, l.Median, p.Rate, l.Min, l.Max, r.Lost[s.name])
+		}
+		fmt.Fprintf(out, "%-8s lanyard / dnsmasq: %.2f (%.2f to %.2f)\n", kind.name, r.Ratio.Median, r.Ratio.Min, r.Ratio.Max)
+	}
+	return results, nil
+}
+
+func (p Plan) kind(ctx context.Context, name, file string, servers []*server) (Result, error) {
+	r := Result{Name: name, PerCPU: map[string]measure.Spread{}, P99: map[string]measure.Spread{}, Lost: map[string]int{}}
+	perCPU, p99 := map[string][]float64{}, map[string][]float64{}
+	turn := slices.Clone(servers)
+	for _, s := range turn { // every name is known, once
+		if _, err := s.perf(ctx, file, "-n", "3"); err != nil {
+			return r, err
+		}
+	}
+	for range p.Rounds {
+		for _, s := range turn {
+			clock := measure.Process(s.cmd.Process.Pid)
+			before, err := clock()
+			if err != nil {
+				return r, err
+			}
+			got, err := s.perf(ctx, file, "-l", strconv.Itoa(p.Seconds), "-q", "100", "-c", "4")
+			if err != nil {
+				return r, err
+			}
+			after, err := clock()
+			if err != nil {
+				return r, err
+			}
+			perCPU[s.name] = append(perCPU[s.name], float64(got.completed)/(after-before).Seconds())
+			r.Lost[s.name] += got.lost
+			r.Queries += got.completed
+			if got, err = s.perf(ctx, file, "-l", strconv.Itoa(p.Seconds), "-Q", strconv.Itoa(p.Rate), "-v"); err != nil {
+				return r, err
+			}
+			p99[s.name] = append(p99[s.name], got.quantile(0.99))
+			r.Lost[s.name] += got.lost
+		}
+		slices.Reverse(turn)
+	}
+	var ratios []float64
+	for i, x := range perCPU[Lanyard] {
+		ratios = append(ratios, x/perCPU[Dnsmasq][i])
+	}
+	r.Ratio = measure.SpreadOf(ratios)
+	for _, s := range servers {
+		r.PerCPU[s.name], r.P99[s.name] = measure.SpreadOf(perCPU[s.name]), measure.SpreadOf(p99[s.name])
+	}
+	return r, nil
+}
+
+// run is what dnsperf says.
+type run struct {
+	completed, lost int
+	latencies       []float64 // ms, with -v
+}
+
+func (r run) quantile(q float64) float64 {
+	if len(r.latencies) == 0 {
+		return 0
+	}
+	slices.Sort(r.latencies)
+	return r.latencies[min(int(q*float64(len(r.latencies))), len(r.latencies)-1)]
+}
+
+var (
+	completed = regexp.MustCompile(`Queries completed:\s+(\d+)`)
+	lost      = regexp.MustCompile(`Queries lost:\s+(\d+)`)
+	latency   = regexp.MustCompile(`^> NOERROR \S+ A ([0-9.]+)`)
+)
+
+func (s *server) perf(ctx context.Context, file string, args ...string) (run, error) {
+	var r run
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "dnsperf", append([]string{"-s", s.addr.Addr().String(), "-p", strconv.Itoa(int(s.addr.Port())), "-d", file}, args...)...)
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return r, err
+	}
+	if err := cmd.Start(); err != nil {
+		return r, fmt.Errorf("%w; next: hack/install.sh test", err)
+	}
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() {
+		if m := latency.FindStringSubmatch(lines.Text()); m != nil {
+			if x, err := strconv.ParseFloat(m[1], 64); err == nil {
+				r.latencies = append(r.latencies, x*1000)
+			}
+		}
+		if m := completed.FindStringSubmatch(lines.Text()); m != nil {
+			r.completed, _ = strconv.Atoi(m[1])
+		}
+		if m := lost.FindStringSubmatch(lines.Text()); m != nil {
+			r.lost, _ = strconv.Atoi(m[1])
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		return r, fmt.Errorf("dnsperf against %s: %w", s.name, err)
+	}
+	if r.completed == 0 {
+		return r, fmt.Errorf("dnsperf got no answer of %s", s.name)
+	}
+	return r, nil
+}
+
+// Write keeps results as JSON.
+func Write(file string, results []Result) error {
+	b, err := json.MarshalIndent(results, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
+}
