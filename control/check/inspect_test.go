@@ -116,6 +116,10 @@ func TestFindings(t *testing.T) {
 		{"listener in the range", func(f *Facts, _ *Want) { f.Sockets = []Socket{socket("tcp", "0.0.0.0:50000", "java (pid 4)")} },
 			"forward ports", Warning, "TCP 50000 of java", "49152-65535"},
 		{"loopback listener is none", func(f *Facts, _ *Want) { f.Sockets = []Socket{socket("tcp", "127.0.0.1:50000", "java (pid 4)")} }, "", OK, "", ""},
+		{"DNS server everywhere", func(f *Facts, _ *Want) { f.Sockets = []Socket{socket("udp", "0.0.0.0:53", "named (pid 5)")} }, "DNS", Warning, "named", "dns.enabled"},
+		{"DNS server of its own addresses", func(f *Facts, _ *Want) {
+			f.Sockets = []Socket{socket("udp", "127.0.0.53:53", "systemd-resolve (pid 5)")}
+		}, "", OK, "", ""},
 		{"DHCP server everywhere", func(f *Facts, _ *Want) { f.Sockets = []Socket{socket("udp", "0.0.0.0:67", "dnsmasq (pid 5)")} },
 			"DHCP", Warning, "dnsmasq", "except-interface"},
 		{"DHCP server of another bridge", func(f *Facts, _ *Want) {

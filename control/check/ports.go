@@ -15,6 +15,7 @@ func portChecks(f Facts, want Want) []Result {
 	ephemeralCheck(l, f, want)
 	listenerCheck(l, f, want)
 	serviceCheck(l, f, want)
+	nameCheck(l, f, want)
 	return l.results
 }
 
@@ -115,6 +116,19 @@ func serviceCheck(l *list, f Facts, want Want) {
 		}
 	}
 	l.ok("DHCP", "no other server on every interface")
+}
+
+// nameCheck: the name server binds the gateway's address, which another one that is bound to every address may hold already.
+func nameCheck(l *list, f Facts, want Want) {
+	for _, s := range f.Sockets {
+		hears := s.Interface == "" || s.Interface == want.Bridge
+		if s.Local.Port() == 53 && s.Local.Addr().IsUnspecified() && hears && !strings.HasPrefix(s.Process, "lanyardd ") {
+			l.add(Warning, "DNS", fmt.Sprintf("another server listens on %s 53 of every interface: %s", strings.ToUpper(s.Proto), who(s)),
+				"lanyardd cannot bind the gateway's address, and webspaces get no names", "bind it to its own addresses (dnsmasq: bind-interfaces), or set dns.enabled to false")
+			return
+		}
+	}
+	l.ok("DNS", "no other server on every interface")
 }
 
 func who(s Socket) string {

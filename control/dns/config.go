@@ -52,7 +52,7 @@ type Config struct {
 
 // Sockets keeps open sockets across restarts of the daemon; *systemd.Store is one.
 type Sockets interface {
-	// Take gives a kept socket, or nil. It is the caller's then.
+	// Take gives a copy of a kept socket, or nil. It is the caller's.
 	Take(name string) *os.File
 	// Keep has a socket kept. The file stays the caller's.
 	Keep(name string, f *os.File) error

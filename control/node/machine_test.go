@@ -189,7 +189,12 @@ type daemon struct {
 // start starts the daemon; it is killed at the end of the test.
 func (m *machine) start(caps []string) *daemon {
 	m.t.Helper()
-	d := &daemon{Cmd: m.command(caps), done: make(chan error, 1), log: &bytes.Buffer{}}
+	return m.run(m.command(caps))
+}
+
+func (m *machine) run(cmd *exec.Cmd) *daemon {
+	m.t.Helper()
+	d := &daemon{Cmd: cmd, done: make(chan error, 1), log: &bytes.Buffer{}}
 	d.Stdout, d.Stderr = d.log, d.log
 	if err := d.Start(); err != nil {
 		m.t.Fatal(err)

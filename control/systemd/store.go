@@ -24,12 +24,13 @@ const inheritMost = 64
 // socket. Without a manager nothing is kept, and nothing fails.
 type Store struct {
 	mu   sync.Mutex
-	left map[string]*os.File
+	held map[string]*os.File
+	used map[string]bool // taken, or kept by this process
 }
 
 // Inherit takes what the manager gave to this process. It may be called once; children will not see it.
 func Inherit() *Store {
-	s := &Store{left: make(map[string]*os.File)}
+	s := &Store{held: make(map[string]*os.File), used: make(map[string]bool)}
 	pid, count, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		_ = os.Unsetenv(name)
@@ -49,43 +50,58 @@ func Inherit() *Store {
 			name = names[i]
 		}
 		f := os.NewFile(uintptr(fd), name)
-		if s.left[name] != nil || name == "" {
+		if s.held[name] != nil || name == "" {
 			f.Close()
 			continue
 		}
-		s.left[name] = f
+		s.held[name] = f
 	}
 	return s
 }
 
-// Take gives what was kept under a name, or nil. It is the caller's then.
+// Take gives a copy of what is kept under a name, or nil. It is the caller's.
 func (s *Store) Take(name string) *os.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.left[name]
-	delete(s.left, name)
-	return f
+	f := s.held[name]
+	if f == nil {
+		return nil
+	}
+	s.used[name] = true
+	c, err := duplicate(f)
+	if err != nil {
+		return nil // out of descriptors: as if it had not been kept
+	}
+	return c
 }
 
-// Keep has the manager hold a copy of f for the next daemon, in the place of an older one of that name. f stays the
-// caller's. Without a manager that listens it does nothing.
+// Keep has the manager hold a copy of f for the next daemon, in the place of an older one of that name; Take gives it too.
+// f stays the caller's. Without a manager that listens it does nothing.
 func (s *Store) Keep(name string, f *os.File) error {
 	if name == "" || strings.ContainsAny(name, ":\n") {
 		return fmt.Errorf("%q cannot name a socket that is kept", name)
 	}
-	if err := Notify("FDSTOREREMOVE=1\nFDNAME=" + name); err != nil {
-		return err
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return nil
 	}
-	raw, err := f.SyscallConn() // Fd would make the socket blocking, for all who share it
+	c, err := duplicate(f)
 	if err != nil {
 		return err
 	}
-	var sent error
-	err = raw.Control(func(fd uintptr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// What the manager holds cannot be bound again: a part that is started again in this process needs it as well.
+	if old := s.held[name]; old != nil {
+		old.Close()
+	}
+	s.held[name], s.used[name] = c, true
+	if err := Notify("FDSTOREREMOVE=1\nFDNAME=" + name); err != nil {
+		return err
+	}
+	return withFD(c, func(fd int) error {
 		// FDPOLL=0: it is kept even when it reports an error, as a socket may for a moment.
-		sent = notify("FDSTORE=1\nFDNAME="+name+"\nFDPOLL=0", unix.UnixRights(int(fd)))
+		return notify("FDSTORE=1\nFDNAME="+name+"\nFDPOLL=0", unix.UnixRights(fd))
 	})
-	return errors.Join(err, sent)
 }
 
 // Close gives up what nobody took, here and at the manager: a socket of a setting that has changed.
@@ -93,11 +109,37 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	for name, f := range s.left {
-		errs = append(errs, f.Close(), Notify("FDSTOREREMOVE=1\nFDNAME="+name))
-		delete(s.left, name)
+	for name, f := range s.held {
+		if !s.used[name] {
+			errs = append(errs, f.Close(), Notify("FDSTOREREMOVE=1\nFDNAME="+name))
+			delete(s.held, name)
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// duplicate copies a file. Fd is not called: it would make a socket blocking, for all who share it.
+func duplicate(f *os.File) (*os.File, error) {
+	copied := -1
+	err := withFD(f, func(fd int) (err error) {
+		copied, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("copy a descriptor: %w", err)
+	}
+	return os.NewFile(uintptr(copied), f.Name()), nil
+}
+
+func withFD(f *os.File, do func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = do(int(fd)) }); e != nil {
+		return e
+	}
+	return err
 }
 
 // notify sends a state, with descriptors beside it.
