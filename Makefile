@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 NODES ?= 3
 BIN := bin
+# Systems that members have; each compiles the standard library once.
+CROSS ?= darwin/amd64 darwin/arm64 windows/amd64
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 GOFLAGS_BUILD := -trimpath -ldflags "-X main.version=$(VERSION)"
 TOOL := go tool -modfile=hack/tools/go.mod
@@ -26,7 +28,7 @@ build: ## build the daemon, the CLI and the lab into bin/
 
 cross: ## build the CLI for the other systems that members have
 	@mkdir -p $(BIN)
-	@for target in darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 linux/arm64 freebsd/amd64; do \
+	@for target in $(CROSS); do \
 		echo "$$target"; ext=; [ "$${target%/*}" = windows ] && ext=.exe; \
 		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build $(GOFLAGS_BUILD) -o $(BIN)/lanyard-$${target%/*}-$${target#*/}$$ext ./cmd/lanyard; \
 	done

@@ -14,9 +14,9 @@ type Issue struct {
 	Err      error // a *Problem
 }
 
-// Settle decides between webspaces that claim the same thing: an address, a MAC, an external port. The older one
-// wins (by creation time, then by name), on every node alike. The other loses just that: the port is taken out of
-// its record, or, without an address or MAC of its own, its RecordErr is set.
+// Settle decides between webspaces that claim the same thing: an address, a MAC, an external port, a domain. The older
+// one wins (by creation time, then by name), on every node alike. The other loses just that: the port or domain is taken
+// out of its record, or, without an address or MAC of its own, its RecordErr is set.
 //
 // The result is a copy, oldest first; the given list is not changed. Pure: no clock, no state.
 func Settle(list []Instance) ([]Instance, []Issue) {
@@ -27,6 +27,7 @@ func Settle(list []Instance) ([]Instance, []Issue) {
 	addresses := make(map[netip.Addr]string, len(out))
 	macs := make(map[string]string, len(out))
 	tcp, udp := make(map[uint16]string), make(map[uint16]string)
+	domains := make(map[string]string)
 	out = slices.DeleteFunc(out, func(i Instance) bool { // the same instance twice: a move seen half-way
 		twice := names[i.Name]
 		names[i.Name] = true
@@ -50,6 +51,14 @@ func Settle(list []Instance) ([]Instance, []Issue) {
 		i.Record = i.Record.Clone()
 		issues = append(issues, settlePorts(i.Name, "TCP", i.Record.Ports, tcp)...)
 		issues = append(issues, settlePorts(i.Name, "UDP", i.Record.UDPPorts, udp)...)
+		i.Record.Domains = slices.DeleteFunc(i.Record.Domains, func(d string) bool {
+			winner, dup := domains[canonical(d)]
+			if dup && winner != i.Name {
+				issues = append(issues, Issue{i.Name, duplicate(i.Name, "domain "+d, winner)})
+			}
+			domains[canonical(d)] = cmp.Or(winner, i.Name)
+			return dup
+		})
 	}
 	return out, issues
 }

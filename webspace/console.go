@@ -3,7 +3,6 @@ package webspace
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,11 +20,18 @@ func (s *Store) Console(ctx context.Context, name string, width, height int, io 
 	if err != nil {
 		return err
 	}
+	// LXD 5.0 lets a second one in, and shows it nothing.
+	busy, err := s.operations(ctx, userAgent)
+	if err != nil {
+		return err
+	}
+	for _, op := range busy {
+		if op.Instance == name && op.What == "Showing console" {
+			return inUse(name)
+		}
+	}
 	op, sockets, err := s.open(ctx, what, path+"/console", api.InstanceConsolePost{Type: "console", Width: width, Height: height}, "control", "0")
 	if err != nil {
-		if strings.Contains(err.Error(), "already an active console") {
-			return &Problem{What: "could not " + what, Cause: "somebody is attached to it", Next: "wait until they detach", Kind: ErrNoConsole, Err: err}
-		}
 		return err
 	}
 	control, tty := sockets["control"], sockets["0"]
@@ -88,10 +94,14 @@ func (s *Store) Console(ctx context.Context, name string, width, height int, io 
 	return err
 }
 
+func inUse(name string) error {
+	return &Problem{What: "could not attach to the console of webspace " + name, Cause: "somebody is attached to it", Next: "wait until they detach", Kind: ErrNoConsole}
+}
+
 // sessions are the consoles that are attached through this process, so that they can be detached before a stop.
 type sessions struct {
 	mu   sync.Mutex
-	open map[int]map[*attached]bool
+	open map[int]*attached
 }
 
 type attached struct {
@@ -99,40 +109,37 @@ type attached struct {
 	gone   chan struct{}
 }
 
-func (s *sessions) add(uid int, detach context.CancelFunc) (remove func()) {
+// add notes that a console is attached to; ok is false when one already is.
+func (s *sessions) add(uid int, detach context.CancelFunc) (remove func(), ok bool) {
 	a := &attached{detach, make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.open[uid] != nil {
+		return nil, false
+	}
 	if s.open == nil {
-		s.open = make(map[int]map[*attached]bool)
+		s.open = make(map[int]*attached)
 	}
-	if s.open[uid] == nil {
-		s.open[uid] = make(map[*attached]bool)
-	}
-	s.open[uid][a] = true
+	s.open[uid] = a
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if delete(s.open[uid], a); len(s.open[uid]) == 0 {
-			delete(s.open, uid)
-		}
+		delete(s.open, uid)
 		close(a.gone)
-	}
+	}, true
 }
 
-// end detaches the consoles of a webspace, and waits until they are.
+// end detaches the console of a webspace, and waits until it is.
 func (s *sessions) end(ctx context.Context, uid int) {
 	s.mu.Lock()
-	var all []*attached
-	for a := range s.open[uid] {
-		all = append(all, a)
-		a.detach()
-	}
+	a := s.open[uid]
 	s.mu.Unlock()
-	for _, a := range all {
-		select {
-		case <-a.gone:
-		case <-ctx.Done():
-		}
+	if a == nil {
+		return
+	}
+	a.detach()
+	select {
+	case <-a.gone:
+	case <-ctx.Done():
 	}
 }

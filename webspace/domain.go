@@ -94,6 +94,15 @@ func (s *Service) AddDomain(ctx context.Context, uid int, domain string) error {
 		})
 	}
 	s.index.settleDomain(name, err == nil || unsure(err) && !errors.Is(err, ErrUnverified))
+	if err != nil {
+		return err
+	}
+	alone, err := s.alone(ctx, uid, func(r Record) bool {
+		return slices.ContainsFunc(r.Domains, func(d string) bool { return canonical(d) == name })
+	})
+	if err == nil && !alone {
+		err = errors.Join(usedDomain(name), s.RemoveDomain(ctx, uid, "", name))
+	}
 	return err
 }
 

@@ -105,6 +105,8 @@ func (x *session) run(ctx context.Context, terminal bool, io Streams) (code int,
 		out.Go(func() {
 			if err := x.sockets[name].copyTo(orDiscard(w)); err != nil {
 				failed <- err
+			} else if terminal { // input and output are one: LXD waits until we have closed it
+				x.sockets[name].close()
 			}
 		})
 	}

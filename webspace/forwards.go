@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // AddPort forwards an external port to a port of a webspace, and returns the external one. external 0: a random one.
@@ -29,9 +30,24 @@ func (s *Service) AddPort(ctx context.Context, uid int, proto Proto, external, i
 	case external != 0 && (external < int(s.o.FirstPort) || external > int(s.o.LastPort)):
 		return 0, badPort(fmt.Sprintf("%d is not between %d and %d, which can be had outside", external, s.o.FirstPort, s.o.LastPort))
 	}
-	f, err := s.claimPort(ctx, uid, Forward{proto, uint16(external)})
+	for range attempts {
+		f, err := s.addPort(ctx, uid, Forward{proto, uint16(external)}, uint16(internal))
+		if err == nil {
+			return int(f.Port), nil
+		}
+		if external != 0 || !errors.Is(err, ErrUsed) {
+			return 0, err
+		}
+		// Another process has chosen the same one at the same time: choose again.
+	}
+	return 0, &Problem{What: "could not add a port", Cause: "others kept taking it", Next: "try again", Kind: ErrConflict}
+}
+
+// addPort claims, writes, and makes sure that nobody else got the same.
+func (s *Service) addPort(ctx context.Context, uid int, want Forward, internal uint16) (Forward, error) {
+	f, err := s.claimPort(ctx, uid, want)
 	if err != nil {
-		return 0, err
+		return Forward{}, err
 	}
 	err = s.update(ctx, uid, func(r *Record) error {
 		if err := s.room(*r); err != nil {
@@ -40,14 +56,25 @@ func (s *Service) AddPort(ctx context.Context, uid int, proto Proto, external, i
 		if r.Has(f) {
 			return usedPort(f)
 		}
-		r.setPort(f, uint16(internal))
+		r.setPort(f, internal)
 		return nil
 	})
-	s.index.settlePort(f, err == nil || unsure(err))
+	s.index.settlePort(f, err == nil || unsure(err) || errors.Is(err, ErrUsed)) // it is ours all the same, or soon seen to be free
 	if err != nil {
-		return 0, err
+		return Forward{}, err
 	}
-	return int(f.Port), nil
+	alone, err := s.alone(ctx, uid, func(r Record) bool { return r.Has(f) })
+	if err == nil && !alone {
+		err = errors.Join(usedPort(f), s.RemovePort(ctx, uid, f.Proto, int(f.Port)))
+	}
+	return f, err
+}
+
+// alone says whether no other webspace has what one was just given. Another process may give the same away at the same
+// time: whoever sees that takes it back, so that of two at once at most one believes to have it.
+func (s *Service) alone(ctx context.Context, uid int, has func(Record) bool) (bool, error) {
+	list, err := s.look(ctx)
+	return !slices.ContainsFunc(list, func(i Instance) bool { return i.UID != uid && i.RecordErr == nil && has(i.Record) }), err
 }
 
 // unsure says that something may have been written all the same: what it claimed stays claimed until the next look.

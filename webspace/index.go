@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"math/big"
+	"strings"
 	"sync"
 	"time"
 )
@@ -82,6 +83,9 @@ func keep[K comparable](now, old map[K]*claim, round uint64, silent map[int]bool
 
 // canonical is a domain for comparison; one that is none any more is compared as it is.
 func canonical(domain string) string {
+	if !strings.ContainsFunc(domain, func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' }) {
+		return strings.TrimSuffix(domain, ".") // as nearly all are, and cheaply so
+	}
 	if n, err := NormalDomain(domain); err == nil {
 		return n
 	}

@@ -17,6 +17,8 @@ type Operation struct {
 	Instance string
 	What     string // LXD's words, e.g. "Executing command"
 	Since    time.Time
+
+	id string
 }
 
 // Operations returns what LXD is doing with webspaces of the member that this Store talks to, the oldest first. It does
@@ -26,6 +28,21 @@ func (s *Store) Operations(ctx context.Context) ([]Operation, error) {
 	if s.socket == "" {
 		agent = userAgent
 	}
+	return s.operations(ctx, agent)
+}
+
+// working returns the id of an operation that LXD has under way for an instance, on any member; "" when there is none.
+func (s *Store) working(ctx context.Context, name string) (id string, err error) {
+	all, err := s.operations(ctx, userAgent)
+	for _, op := range all {
+		if op.Instance == name {
+			return op.id, err
+		}
+	}
+	return "", err
+}
+
+func (s *Store) operations(ctx context.Context, agent string) ([]Operation, error) {
 	const what = "list what LXD is doing"
 	resp, _, err := s.request(ctx, agent, what, http.MethodGet, "/1.0/operations", url.Values{"recursion": {"1"}}, nil, "")
 	if err != nil {
@@ -42,7 +59,7 @@ func (s *Store) Operations(ctx context.Context) ([]Operation, error) {
 				continue
 			}
 			for _, name := range s.named(op.Resources) {
-				out = append(out, Operation{Instance: name, What: op.Description, Since: op.CreatedAt})
+				out = append(out, Operation{Instance: name, What: op.Description, Since: op.CreatedAt, id: op.ID})
 			}
 		}
 	}

@@ -68,6 +68,11 @@ func (s *Service) Console(ctx context.Context, uid, width, height int, streams S
 	}
 	ctx, detach := context.WithCancel(ctx)
 	defer detach()
-	defer s.sessions.add(uid, detach)()
+	remove, ok := s.sessions.add(uid, detach)
+	if !ok {
+		closeInput(streams.Stdin)
+		return inUse(i.Name)
+	}
+	defer remove()
 	return s.store.Console(ctx, i.Name, width, height, streams)
 }

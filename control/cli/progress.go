@@ -56,15 +56,14 @@ func (p *Progress) Bar(what string, done, total int64) {
 
 // Percent shows a text, and how far it is; percent -1: nobody knows.
 func (p *Progress) Percent(text string, percent int) {
-	switch {
-	case percent < 0 || percent > 100:
-		p.Show(text)
-	case p.Streams.ErrTTY:
-		full := percent * barWidth / 100
-		p.Show(fmt.Sprintf("%s  [%s%s] %3d%%", text, strings.Repeat("#", full), strings.Repeat("-", barWidth-full), percent))
-	case percent == 0 || percent == 100:
-		p.Show(fmt.Sprintf("%s  %d%%", text, percent))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.Streams.ErrTTY || percent < 0 || percent > 100 { // elsewhere once for each text
+		p.show(text)
+		return
 	}
+	full := percent * barWidth / 100
+	p.show(fmt.Sprintf("%s  [%s%s] %3d%%", text, strings.Repeat("#", full), strings.Repeat("-", barWidth-full), percent))
 }
 
 // End removes the line.

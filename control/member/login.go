@@ -41,6 +41,9 @@ a token that is read: for servers whose accounts are kept by an OpenID provider.
 				if c.Token, err = a.secret("Token: ", false); err != nil {
 					return err
 				}
+				if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+					return cli.Usage("that is no token", "give the token alone, without spaces")
+				}
 			} else if err := a.password(ctx, c, args); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -61,11 +62,12 @@ func (a *app) images() *cobra.Command {
 			}
 			t := cli.Table{Head: []string{"IMAGE", "SIZE", "FINGERPRINT", "DESCRIPTION"}}
 			for _, i := range list {
-				name := ""
+				name, description := "", i.Properties["description"]
 				if len(i.Aliases) > 0 {
 					name = value(i.Aliases[0].Name)
+					description = cmp.Or(description, value(i.Aliases[0].Description))
 				}
-				t.Row(cli.Text(name), cli.Number(cli.Size(i.Size)), cli.Text(i.Fingerprint[:min(12, len(i.Fingerprint))]), cli.Text(i.Properties["description"]))
+				t.Row(cli.Text(name), cli.Number(cli.Size(i.Size)), cli.Text(i.Fingerprint[:min(12, len(i.Fingerprint))]), cli.Text(description))
 			}
 			t.Print(a.streams)
 			return nil

@@ -51,6 +51,9 @@ func (o *Offers) EnsureStarted(ctx context.Context, uid int) error {
 	return webspace.ErrNotFound
 }
 
+// CanHold says that there is a node which holds.
+func (o *Offers) CanHold() bool { return o.get().Hold != nil }
+
 // Hold is a webspace.HoldFunc.
 func (o *Offers) Hold(uid int) (release func()) {
 	if hold := o.get().Hold; hold != nil {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/api"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
+	"github.com/lanyard-project/lanyard/control/sleep"
 	"github.com/lanyard-project/lanyard/control/supervise"
 	"github.com/lanyard-project/lanyard/control/wakes"
 	"github.com/lanyard-project/lanyard/control/webspaces"
@@ -31,7 +33,16 @@ func runControl(ctx context.Context, m *Machine, ready func()) error {
 	if err != nil {
 		return err
 	}
-	options.Waker, options.Hold = &m.Offers, m.Offers.Hold
+	leases := sleep.NewLeases(func(ctx context.Context, uid int, until time.Time) error {
+		return options.Store.SetHeld(ctx, options.Store.Name(uid), until)
+	}, m.Log.With("part", "leases"))
+	options.Waker, options.Hold = &m.Offers, func(uid int) (release func()) {
+		if m.Offers.CanHold() && c.Peers.From != config.PeersLXD { // every webspace is on the node of this process
+			return m.Offers.Hold(uid)
+		}
+		here, elsewhere := m.Offers.Hold(uid), leases.Hold(uid)
+		return func() { here(); elsewhere() }
+	}
 	service, err := webspace.NewService(options)
 	if err != nil {
 		return err
@@ -56,6 +67,7 @@ func runControl(ctx context.Context, m *Machine, ready func()) error {
 		g.Go(func() error { keep.Run(ctx, name, part); return nil })
 	}
 	start("webspaces", service.Run)
+	start("leases", leases.Run)
 	start("accounts", func(ctx context.Context) error {
 		return manage.Serve(ctx, manager, c.Accounts.Socket, m.Log.With("part", "accounts"))
 	})
