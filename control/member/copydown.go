@@ -85,7 +85,13 @@ func (k *copier) downTree(ctx context.Context, root *os.Root, from, to string, t
 		case wire.TypeDirectory:
 			err = k.downTree(ctx, root, source, target, remoteInfo{mode: e.Mode}, depth+1)
 		case wire.TypeSymlink:
-			err = link(root, value(e.Target), target)
+			to := value(e.Target)
+			if to == "" { // a list does not always say it
+				if to, err = k.readlink(ctx, source); err != nil {
+					return err
+				}
+			}
+			err = link(root, to, target)
 		case wire.TypeFile:
 			err = k.get(ctx, root, source, target)
 		default:

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/lanyard-project/lanyard/control/api/wire"
+	"github.com/lanyard-project/lanyard/control/cli"
 )
 
 // remoteInfo is what is known about a path in the webspace.
@@ -48,6 +49,18 @@ func (k *copier) list(ctx context.Context, p string) (list []wire.FileEntry, err
 	resp, err := k.client.ReadFile(ctx, k.app.target(), &wire.ReadFileParams{Path: p})
 	err = answer(resp, err, &list)
 	return list, err
+}
+
+// readlink gives where a symlink in the webspace leads.
+func (k *copier) readlink(ctx context.Context, p string) (target string, err error) {
+	no := false
+	resp, err := k.client.ReadFile(ctx, k.app.target(), &wire.ReadFileParams{Path: p, Follow: &no})
+	if err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("X-Lanyard-Type") != string(wire.TypeSymlink) {
+		resp.Body.Close()
+		return "", &cli.Error{Code: "file", What: "cannot copy :" + p, Cause: "it was replaced meanwhile", Next: "try again"}
+	}
+	err = answer(resp, err, &target)
+	return target, err
 }
 
 // octal are the permissions of a local file, for the webspace.
