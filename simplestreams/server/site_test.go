@@ -29,7 +29,7 @@ var day = time.Date(2021, 11, 30, 12, 0, 0, 0, time.UTC)
 
 // site is a whole server in front of a double of GitHub.
 type site struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	double *githubtest.Double
 	opt    siteOptions
@@ -48,7 +48,7 @@ type siteOptions struct {
 	allow   []string
 }
 
-func newSite(t *testing.T, o siteOptions) *site {
+func newSite(t testing.TB, o siteOptions) *site {
 	s := &site{t: t, dir: t.TempDir(), double: githubtest.New(), opt: o}
 	s.double.Fault = o.fault
 	t.Cleanup(s.double.Close)
@@ -103,7 +103,7 @@ func (s *site) start() {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
