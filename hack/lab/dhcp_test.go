@@ -101,6 +101,16 @@ func TestDebianClients(t *testing.T) {
 		renews(t, ctx, w, "networkctl", "renew", "eth0")
 		wantPing(t, ctx, w, lab.ServerAddr, 5)
 	})
+	t.Run("systemd-resolved", func(t *testing.T) { // with the server that networkd was told by DHCP; it takes no search domain from there
+		asleep, err := shared.Node(2).AddWebspace(ctx, 62, lab.WebspaceOptions{Stopped: true})
+		must(t, err)
+		defer func() { must(t, asleep.Delete(ctx)) }()
+		resync(t, ctx, shared.Node(1))
+		for query, want := range map[string]string{asleep.Name + ".webspace": asleep.IP.String(),
+			asleep.IP.String(): asleep.Name + ".webspace", "www.example.org": lab.ServerAddr} {
+			wantLookup(t, ctx, w, want, "resolvectl", "query", "-4", query)
+		}
+	})
 	bare := func() { // as if no client had ever run
 		for _, c := range []string{"systemctl stop systemd-networkd.service systemd-networkd.socket", "ip addr flush dev eth0", "ip link set eth0 mtu 1500 up"} {
 			_, err := w.Exec(ctx, strings.Fields(c)...)

@@ -4,7 +4,7 @@
 set -euo pipefail
 mirror=$1 target=$2 work=$3
 root=$work/rootfs
-packages=systemd,systemd-sysv,udev,dbus,iproute2,isc-dhcp-client,dhcpcd-base,iputils-ping,iputils-arping,netbase,curl,traceroute,iperf3,procps
+packages=systemd,systemd-sysv,udev,dbus,iproute2,isc-dhcp-client,dhcpcd-base,iputils-ping,iputils-arping,netbase,curl,traceroute,iperf3,procps,systemd-resolved
 
 debootstrap --variant=minbase --include=$packages bookworm "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
 	{ tail -n 15 "$work/debootstrap.log" >&2; exit 1; }
@@ -21,7 +21,7 @@ ClientIdentifier=mac
 UseMTU=true
 X
 inside() { chroot "$root" "$@" >/dev/null 2>&1; }
-inside systemctl enable systemd-networkd
+inside systemctl enable systemd-networkd systemd-resolved
 # Useless in a container, and slow.
 inside systemctl mask e2scrub_reap.service modprobe@loop.service systemd-networkd-wait-online.service apt-daily.timer \
 	apt-daily-upgrade.timer e2scrub_all.timer dpkg-db-backup.timer fstrim.timer systemd-journal-flush.service
