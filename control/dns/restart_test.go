@@ -128,7 +128,7 @@ func TestRestartUnderLoad(t *testing.T) {
 		before := asked.Load()
 		eventually(t, "queries flow", func() bool { return asked.Load() > before+500 })
 		stop()
-		s, stop = start(c)
+		_, stop = start(c)
 	}
 	before := asked.Load()
 	eventually(t, "queries flow", func() bool { return asked.Load() > before+500 })

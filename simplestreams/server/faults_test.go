@@ -100,12 +100,12 @@ func TestFailingSource(t *testing.T) {
 		{"404", func(w http.ResponseWriter) { http.Error(w, `{"message":"Not Found"}`, 404) }, 404, false},
 		{"500", func(w http.ResponseWriter) { http.Error(w, "oops", 500) }, 502, false},
 		{"403", func(w http.ResponseWriter) {
-			http.Error(w, `{"message":"Resource not accessible by integration"}`, 403)
+			http.Error(w, `{"message":"Resource not accessible by integration"}`, http.StatusForbidden)
 		}, 502, false},
 		{"rate limit", func(w http.ResponseWriter) { githubtest.RateLimited(w, time.Now().Add(30*time.Minute)) }, 429, true},
 		{"secondary limit", func(w http.ResponseWriter) {
 			w.Header().Set("Retry-After", "77")
-			http.Error(w, `{"message":"You have exceeded a secondary rate limit."}`, 403)
+			http.Error(w, `{"message":"You have exceeded a secondary rate limit."}`, http.StatusForbidden)
 		}, 429, true},
 		{"nonsense", func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"message":"this is no list"}`)) }, 502, false},
 		{"cut off", func(w http.ResponseWriter) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Options of a Store.
@@ -97,7 +98,7 @@ func openIndex(name string) (*bbolt.DB, error) {
 	if err == nil {
 		return db, nil
 	}
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another process has it open", name)
 	}
 	if err := os.Rename(name, name+".broken"); err != nil {

@@ -2,7 +2,6 @@ package lxdtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -193,13 +192,4 @@ func services(t *testing.T, l *lab.Lab) {
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s, n) })
 	}
-}
-
-func kindOf(err error, kinds ...error) bool {
-	for _, k := range kinds {
-		if errors.Is(err, k) {
-			return true
-		}
-	}
-	return false
 }

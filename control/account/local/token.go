@@ -80,7 +80,7 @@ func sessionKey(uid int, id string) []byte { return append(uidKey(uid), id...) }
 func sessions(tx *bbolt.Tx, uid int) (keys [][]byte, list []session) {
 	prefix := uidKey(uid)
 	c := tx.Bucket(sessionsBucket).Cursor()
-	for k, v := c.Seek(prefix); k != nil && len(k) > 8 && string(k[:8]) == string(prefix); k, v = c.Next() {
+	for k, v := c.Seek(prefix); len(k) > 8 && string(k[:8]) == string(prefix); k, v = c.Next() {
 		var s session
 		_ = json.Unmarshal(v, &s) // a damaged one has expired in the year 1
 		keys, list = append(keys, append([]byte(nil), k...)), append(list, s)
