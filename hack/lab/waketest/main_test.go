@@ -100,7 +100,7 @@ func asleep(t *testing.T, ctx context.Context, n *lab.Node, o lab.WebspaceOption
 				t.Logf("%s: lanyardd said: %s", n.Name, n.LogTail("lanyardd"))
 			}
 		}
-		if err := w.Delete(ctx); err != nil {
+		if err := lab.Eventually(ctx, limit, func() error { return w.Delete(ctx) }); err != nil { // LXD may be busy with it
 			t.Errorf("delete %s: %v", w.Name, err)
 		}
 	})

@@ -40,7 +40,11 @@ func TestFromEverywhere(t *testing.T) {
 		uids++
 		w, err := n.AddWebspace(ctx, uids, lab.WebspaceOptions{})
 		must(t, err)
-		t.Cleanup(func() { must(t, w.Delete(context.Background())) })
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			defer cancel()
+			must(t, lab.Eventually(ctx, limit, func() error { return w.Delete(ctx) }))
+		})
 		return w
 	}
 	near, far := neighbour(n1), neighbour(n2)
