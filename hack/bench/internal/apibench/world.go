@@ -60,7 +60,9 @@ func build(ctx context.Context, members int) (w *world, err error) {
 	if err != nil {
 		return nil, err
 	}
-	w.service, err = webspace.NewService(webspace.ServiceOptions{Store: store, Domain: "example.net", CreateTime: 30 * time.Minute})
+	w.service, err = webspace.NewService(webspace.ServiceOptions{Store: store, Domain: "example.net", CreateTime: 30 * time.Minute,
+		// Each has ids of its own; 65,536 for each of a thousand are more than root has by Debian's default.
+		InstanceConfig: map[string]string{"security.idmap.size": "4096"}})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func build(ctx context.Context, members int) (w *world, err error) {
 	for n := range members {
 		people = append(people, account.Identity{UID: n + 1, Username: fmt.Sprintf("m%d", n+1)})
 	}
-	s := api.New(api.Options{Webspaces: api.Service{Service: w.service}, Accounts: apitest.NewAccounts(people...), Log: slog.New(slog.DiscardHandler),
+	s := api.New(api.Options{Webspaces: api.Service{Service: w.service}, Accounts: apitest.NewAccounts(people...), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		UserRate: 1e6, UserBurst: 1e6, AddressRate: 1e6, AddressBurst: 1e6, ReadTime: 5 * time.Minute, SampleEvery: time.Hour})
 	running, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
