@@ -366,6 +366,28 @@ func TestChangesAreFinished(t *testing.T) {
 	}
 }
 
+// Creations wait for each other, and a client that asks for progress hears of it.
+func TestCreationsTakeTurns(t *testing.T) {
+	w := newWorld(t, func(o *api.Options, _ *api.Listeners) { o.Creations = 1 })
+	begun, goOn := make(chan struct{}, 2), make(chan struct{})
+	w.spaces.BeforeCreate(func() { begun <- struct{}{}; <-goOn })
+	first, _ := w.events("POST", "/v1/webspace/self", "dev", `{"image":"alpine"}`)
+	<-begun
+	second, _ := w.events("POST", "/v1/webspace/self", "other", `{"image":"alpine"}`)
+	if e := second(); !strings.HasPrefix(e, `progress {"stage":"wait"`) {
+		t.Error(e)
+	}
+	close(goOn)
+	for _, next := range []func() string{first, second} {
+		e := next()
+		for ; strings.HasPrefix(e, "progress"); e = next() {
+		}
+		if !strings.HasPrefix(e, "done {") {
+			t.Error(e)
+		}
+	}
+}
+
 // Each failure of what is behind has its code, and tells a member nothing of it.
 func TestFailuresBehind(t *testing.T) {
 	w := newWorld(t, nil)

@@ -81,6 +81,7 @@ type Options struct {
 	AddressRate, AddressBurst int // the same of an address, and before anybody is known; 0: 50 and 500
 	UserStreams, Streams      int // open websockets and event streams of a member, and of all; 0: 32 and 1024
 
+	Creations    int           // that LXD works on at once, the others wait; 0: 8
 	MaxFile      int64         // bytes of a file that is written; 0: 4 GiB
 	ReadTime     time.Duration // of a request that changes nothing; 0: 30 s
 	WriteTime    time.Duration // of one that does; 0: 5 min. A creation has the webspaces' own bound
@@ -101,6 +102,8 @@ type Server struct {
 	mux     *http.ServeMux // of the operations
 	limits  *limits
 	series  *series
+	// LXD's database gives up when hundreds of creations want it at once.
+	creations chan struct{}
 
 	// Open streams end first; changes that were begun are finished without their client, but not without the server.
 	open, background          context.Context
@@ -119,7 +122,7 @@ func New(o Options) *Server {
 		}
 	}
 	for value, standard := range map[*int]int{&o.UserRate: 20, &o.UserBurst: 200, &o.AddressRate: 50, &o.AddressBurst: 500,
-		&o.UserStreams: 32, &o.Streams: 1024} {
+		&o.UserStreams: 32, &o.Streams: 1024, &o.Creations: 8} {
 		if *value <= 0 {
 			*value = standard
 		}
@@ -130,7 +133,7 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, log: o.Log, limits: newLimits(o), series: newSeries(o.SampleEvery, o.SampleKeep)}
+	s := &Server{o: o, log: o.Log, limits: newLimits(o), series: newSeries(o.SampleEvery, o.SampleKeep), creations: make(chan struct{}, o.Creations)}
 	s.open, s.endStreams = context.WithCancel(context.Background())
 	s.background, s.endBackground = context.WithCancel(context.Background())
 	s.mux = http.NewServeMux()

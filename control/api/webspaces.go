@@ -77,7 +77,7 @@ func (o operations) Create(w http.ResponseWriter, r *http.Request, username stri
 	make := func(progress func(webspace.Progress)) (webspace.Instance, error) {
 		ctx, done := o.begun(r.Context(), createTime)
 		defer done()
-		i, err := o.o.Webspaces.Create(ctx, spec, progress)
+		i, err := o.create(ctx, spec, progress)
 		o.audit(r, "webspace.create", username, who, about, err)
 		return i, err
 	}
@@ -91,6 +91,24 @@ func (o operations) Create(w http.ResponseWriter, r *http.Request, username stri
 		return
 	}
 	reply(w, http.StatusCreated, webspaceOf(i))
+}
+
+// create waits for its turn, and creates.
+func (s *Server) create(ctx context.Context, spec webspace.CreateSpec, progress func(webspace.Progress)) (webspace.Instance, error) {
+	select {
+	case s.creations <- struct{}{}:
+	default:
+		if progress != nil {
+			progress(webspace.Progress{Stage: "wait", Text: "waiting for others that are being created", Percent: -1})
+		}
+		select {
+		case s.creations <- struct{}{}:
+		case <-ctx.Done():
+			return webspace.Instance{}, ctx.Err()
+		}
+	}
+	defer func() { <-s.creations }()
+	return s.o.Webspaces.Create(ctx, spec, progress)
 }
 
 // createTime is only a last resort: the Service has a bound of its own.

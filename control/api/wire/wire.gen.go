@@ -340,7 +340,7 @@ type Progress struct {
 	// Percent Of this stage, where that is known
 	Percent *int32 `json:"percent,omitempty"`
 
-	// Stage `image`, `create`, `start`, `network`, `ssh`, `password`, `stop` or `done`
+	// Stage `wait`, `image`, `create`, `start`, `network`, `ssh`, `password`, `stop` or `done`
 	Stage string `json:"stage"`
 
 	// Text One line for people
