@@ -258,15 +258,17 @@ func (s *Store) undo(ctx context.Context, name, mark, op string) error {
 }
 
 func (s *Store) removeMarked(ctx context.Context, name, mark, op string) error {
-	if op == "" { // its answer was lost, or it has none
+	// LXD creates and starts on when nobody waits for it any more, and then holds up whoever deletes for 30 s. The answer
+	// that named its work may have been lost.
+	for first := true; op != "" || first; first = false {
+		if op != "" {
+			err := s.await(ctx, "create webspace "+name, &api.Operation{ID: op, StatusCode: api.Running})
+			if errors.Is(err, ErrUnavailable) && !errors.Is(err, errForgotten) {
+				return err
+			}
+		}
 		var err error
 		if op, err = s.working(ctx, name); err != nil {
-			return err
-		}
-	}
-	if op != "" { // LXD creates on when nobody waits for it any more
-		err := s.await(ctx, "create webspace "+name, &api.Operation{ID: op, StatusCode: api.Running})
-		if errors.Is(err, ErrUnavailable) && !errors.Is(err, errForgotten) {
 			return err
 		}
 	}

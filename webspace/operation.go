@@ -31,11 +31,12 @@ func (s *Store) Operations(ctx context.Context) ([]Operation, error) {
 	return s.operations(ctx, agent)
 }
 
-// working returns the id of an operation that LXD has under way for an instance, on any member; "" when there is none.
+// working returns the id of an operation that LXD has under way to create, start or stop an instance, on any member; ""
+// when there is none.
 func (s *Store) working(ctx context.Context, name string) (id string, err error) {
 	all, err := s.operations(ctx, userAgent)
 	for _, op := range all {
-		if op.Instance == name {
+		if verb, _, _ := strings.Cut(op.What, " "); op.Instance == name && slices.Contains([]string{"Creating", "Starting", "Stopping"}, verb) {
 			return op.id, err
 		}
 	}
