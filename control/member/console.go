@@ -74,7 +74,7 @@ func (a *app) attach(ctx context.Context) error {
 		}
 		defer restore()
 		fmt.Fprint(a.streams.Err, "Attached. Leave with Ctrl-] and then q.\r\n")
-		go a.resize(s, func(w, h int) any { return wire.ResizeRequest{Width: w, Height: h} }) // ends with the session
+		go a.resize(s, w, h, func(w, h int) any { return wire.ResizeRequest{Width: w, Height: h} }) // ends with the session
 	}
 	left := make(chan struct{})
 	go func() { // ends with the session, or with the next key after it

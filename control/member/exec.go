@@ -117,7 +117,7 @@ func (a *app) interactive(ctx context.Context, req wire.ExecInteractiveRequest) 
 			return err
 		}
 		defer restore()
-		go a.resize(s, resizeControl) // ends with the session
+		go a.resize(s, w, h, resizeControl) // ends with the session
 	}
 	go a.feed(s, func() {}) // ends with the session, or with the next key after it
 	reason, err := s.receive(func(b []byte) error { _, err := a.streams.Out.Write(b); return err })

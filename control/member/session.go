@@ -196,22 +196,22 @@ func (a *app) size() (width, height int) {
 	return 80, 24
 }
 
-// resize tells the session of each new size until it ends.
-func (a *app) resize(s *session, tell func(width, height int) any) {
+// resize tells the session of each new size until it ends; w and h are what it was told at its beginning. The size is looked
+// at after each registration and signal, so that a change at any time is seen.
+func (a *app) resize(s *session, w, h int, tell func(width, height int) any) {
 	changed, stop := resized()
 	defer stop()
-	w, h := a.size()
 	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-changed:
-		}
 		if nw, nh := a.size(); nw != w || nh != h {
 			w, h = nw, nh
 			if s.text(tell(w, h)) != nil {
 				return
 			}
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-changed:
 		}
 	}
 }
