@@ -143,6 +143,18 @@ func (d *Double) Publish(repo string, r Release) {
 	d.repos[repo].releases = append([]*Release{&r}, list...) // newest first
 }
 
+// Fill makes a repository of n releases without assets, quickly. Others can be published on top of it.
+func (d *Double) Fill(repo string, n int, tag func(k int) string, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]*Release, n)
+	for k := range list {
+		d.nextID++
+		list[k] = &Release{Tag: tag(k), Published: at, id: d.nextID}
+	}
+	d.repos[repo] = &Repo{releases: list}
+}
+
 // Private makes a repository need a token.
 func (d *Double) Private(repo, token string) {
 	d.mu.Lock()

@@ -202,7 +202,7 @@ func TestFlatMemory(t *testing.T) {
 	if item.Size != size {
 		t.Fatalf("%+v", item)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", s.http.URL+"/org/repo/"+item.Path, nil)
 	must(t, err)

@@ -77,10 +77,8 @@ func TestHostileNames(t *testing.T) {
 }
 
 func TestTenThousandReleases(t *testing.T) {
-	s := newSite(t, siteOptions{server: server.Options{}})
-	for k := range 9_990 {
-		s.double.Publish("org/many", githubtest.Release{Tag: fmt.Sprintf("old/v1.%d.0", k), Published: day, Assets: []*githubtest.File{{Name: "x.txt", Digest: githubtest.NoDigest}}})
-	}
+	s := newSite(t, siteOptions{server: server.Options{Patience: limit}})
+	s.double.Fill("org/many", 9_990, func(k int) string { return fmt.Sprintf("old/v1.%d.0", k) }, day)
 	for k := range 20 {
 		s.double.Publish("org/many", image(fmt.Sprintf("a/v1.%d.0", k), false))
 	}
