@@ -14,7 +14,7 @@ report=$(mktemp) && trap 'rm -f "$report"' EXIT
 run() { # at once, packages...
 	local at_once=$1 && shift
 	[ $# -gt 0 ] || return 0
-	go tool -modfile=hack/tools/go.mod gotestsum --format pkgname --format-hide-empty-pkg --hide-summary skipped \
+	go tool -modfile=hack/tools/go.mod gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary skipped \
 		--rerun-fails=1 --rerun-fails-max-failures=8 --rerun-fails-run-root-test --rerun-fails-report "$report" \
 		--packages "$*" -- -race -timeout 30m -p "$at_once" "${flags[@]}"
 	local code=$?
