@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -143,13 +144,20 @@ func (ns *Namespace) probe(ctx context.Context, result any, prefix, args []strin
 	return err
 }
 
-// Delete removes the webspace.
+// Delete removes the webspace. A packet may just have woken it, and LXD deletes nothing that it is starting: it is tried
+// again for a while.
 func (w *Webspace) Delete(ctx context.Context) error {
 	store, err := w.Node.Store()
 	if err != nil {
 		return err
 	}
-	return store.Delete(ctx, w.Name)
+	return poll(ctx, time.Minute, func() error {
+		err := store.Delete(ctx, w.Name)
+		if errors.Is(err, webspace.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
 }
 
 // Update changes its record.

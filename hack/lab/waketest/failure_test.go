@@ -142,9 +142,10 @@ func TestAForgedFlood(t *testing.T) {
 	}
 	page, err := get(web(shared.Client), fmt.Sprintf("http://%s/", external(n1, s.web)))
 	must(t, err)
-	if !strings.HasPrefix(page, "Hello "+lab.ClientAddr+":") || s.starts(t) != 1 {
-		t.Errorf("%q after %d starts", page, s.starts(t))
+	if !strings.HasPrefix(page, "Hello "+lab.ClientAddr+":") {
+		t.Errorf("the page is %q", page)
 	}
+	s.once(t, ctx)
 }
 
 // flood sends SYNs from the client's network, each from another address of it.

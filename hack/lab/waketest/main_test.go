@@ -157,4 +157,18 @@ func (s space) starts(t *testing.T) int {
 	return count
 }
 
+// once checks that it was started once. The daemon writes that down a moment after the visitor has been served.
+func (s space) once(t *testing.T, ctx context.Context) {
+	t.Helper()
+	must(t, lab.Eventually(ctx, limit, func() error {
+		if s.starts(t) == 0 {
+			return fmt.Errorf("no start of %s is in the log", s.Name)
+		}
+		return nil
+	}))
+	if n := s.starts(t); n != 1 {
+		t.Errorf("%s: %d starts", s.Name, n)
+	}
+}
+
 func external(n *lab.Node, port int) string { return fmt.Sprintf("%s:%d", n.Addr(), port) }
