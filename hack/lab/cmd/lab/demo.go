@@ -160,7 +160,11 @@ func (d *demo) kill(ctx context.Context) error {
 	}()
 	time.Sleep(500 * time.Millisecond)
 	for _, n := range []*lab.Node{n1, d.lab.Node(3)} {
-		fmt.Fprintln(d.out, d.paint("1", n.Name+"$ kill -9 $(cat /run/lanyardd.pid); lanyardd node &"))
+		again := "lanyardd --role node"
+		if n == n1 {
+			again += ",control"
+		}
+		fmt.Fprintln(d.out, d.paint("1", n.Name+"$ kill -9 $(cat /run/lanyardd.pid); "+again+" &"))
 		if err := n.KillLanyardd(ctx); err != nil {
 			return err
 		}
