@@ -55,25 +55,35 @@ func (c containers) payloads(name string) []string {
 	return out
 }
 
-// Find gives the first process of a container and its network namespace.
+// Find gives the first process of a container and its network namespace. LXC makes that namespace last: a container that has
+// none of its own yet is not there yet.
 func (c containers) Find(name string) (Container, error) {
 	for _, dir := range c.payloads(name) {
 		for _, sub := range []string{"", "init.scope", "init"} {
 			for _, pid := range pids(filepath.Join(dir, sub, "cgroup.procs")) {
-				if !c.isInit(pid) {
+				parent, ok := c.isInit(pid)
+				if !ok {
 					continue
 				}
-				found := Container{Pid: pid}
-				link, err := os.Readlink(filepath.Join(c.proc, strconv.Itoa(pid), "ns/net"))
-				if err == nil {
-					n, _ := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(link, "net:["), "]"), 10, 32)
-					found.Netns = uint32(n)
+				found := Container{Pid: pid, Netns: c.netns(strconv.Itoa(pid))}
+				if found.Netns != 0 && (found.Netns == c.netns("self") || found.Netns == c.netns(parent)) {
+					return Container{}, errNoContainer
 				}
 				return found, nil
 			}
 		}
 	}
 	return Container{}, errNoContainer
+}
+
+// netns is the inode of the network namespace of a process; 0: unknown.
+func (c containers) netns(pid string) uint32 {
+	link, err := os.Readlink(filepath.Join(c.proc, pid, "ns/net"))
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(link, "net:["), "]"), 10, 32)
+	return uint32(n)
 }
 
 // pids reads some process ids; 0, of a process outside of our pid namespace, is left out.
@@ -91,16 +101,22 @@ func pids(file string) []int {
 	return out
 }
 
-// isInit: process 1 of a pid namespace.
-func (c containers) isInit(pid int) bool {
+// isInit says whether a process is process 1 of a pid namespace, and which is its parent: LXC's monitor.
+func (c containers) isInit(pid int) (parent string, ok bool) {
 	b, err := readSome(filepath.Join(c.proc, strconv.Itoa(pid), "status"))
 	if err != nil {
-		return false
+		return "", false
 	}
-	_, rest, ok := bytes.Cut(b, []byte("\nNSpid:"))
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	numbers := strings.Fields(string(line))
-	return ok && len(numbers) > 1 && numbers[len(numbers)-1] == "1"
+	field := func(name string) []string {
+		_, rest, _ := bytes.Cut(b, []byte("\n"+name+":"))
+		line, _, _ := bytes.Cut(rest, []byte("\n"))
+		return strings.Fields(string(line))
+	}
+	numbers, parents := field("NSpid"), field("PPid")
+	if len(parents) == 1 {
+		parent = parents[0]
+	}
+	return parent, len(numbers) > 1 && numbers[len(numbers)-1] == "1"
 }
 
 // readSome reads a file of the kernel; a webspace decides how long some of them are.

@@ -39,6 +39,8 @@ func TestFindAContainer(t *testing.T) {
 		"41/status": "Name:\tinit\nNSpid:\t41\t1\nX:\n", "41/ns/net": "-> net:[4026532999]",
 		"50/status": "Name:\tsystemd\nNSpid:\t50\t1\n", "50/ns/net": "-> net:[4026533000]",
 		"60/status": "Name:\tinit\nNSpid:\t60\t1\n",
+		"70/status": "Name:\tinit\nPPid:\t71\nNSpid:\t70\t1\n", "70/ns/net": "-> net:[4026531000]", "71/ns/net": "-> net:[4026531000]",
+		"80/status": "Name:\tinit\nPPid:\t81\nNSpid:\t80\t1\n", "80/ns/net": "-> net:[4026531840]", "self/ns/net": "-> net:[4026531840]",
 	})
 	for name, c := range map[string]struct {
 		project string
@@ -50,6 +52,8 @@ func TestFindAContainer(t *testing.T) {
 		"an old one is there": {groups: map[string]string{"lxc.payload.ws-u1/cgroup.procs": "", "lxc.payload.ws-u1-1/cgroup.procs": "41\n"}, want: Container{41, 4026532999}},
 		"a project":           {project: "web", groups: map[string]string{"lxc.payload.web_ws-u1/cgroup.procs": "41"}, want: Container{41, 4026532999}},
 		"no way to look":      {groups: map[string]string{"lxc.payload.ws-u1/cgroup.procs": "60"}, want: Container{60, 0}},
+		"not yet unshared":    {groups: map[string]string{"freezer/lxc.payload.ws-u1/cgroup.procs": "70"}},
+		"nor from ours":       {groups: map[string]string{"freezer/lxc.payload.ws-u1/cgroup.procs": "80"}},
 		"only an exec":        {groups: map[string]string{"lxc.payload.ws-u1/cgroup.procs": "40"}},
 		"it is gone":          {groups: map[string]string{"lxc.payload.ws-u1/cgroup.procs": "99"}},
 		"none":                {groups: map[string]string{"lxc.payload.ws-u12/cgroup.procs": "41"}},
