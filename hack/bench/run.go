@@ -101,14 +101,14 @@ func run(ctx context.Context, args []string) error {
 
 // wakeUp measures waking.
 func wakeUp(ctx context.Context, o options) error {
-	w := wakes.Options{Rounds: 25, Many: 50, Debian: true, Out: o.out, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	w := wakes.Options{Rounds: 25, Many: 50, Debian: true, Only: o.only, Out: o.out, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	if o.quick {
 		w.Rounds, w.Many, w.Debian = 3, 5, false
 	}
 	if o.rounds > 0 {
 		w.Rounds = o.rounds
 	}
-	if w.Out == "" && !o.quick {
+	if w.Out == "" && !o.quick && o.only == nil {
 		w.Out = filepath.Join("docs", "benchmarks", "wake-"+time.Now().UTC().Format(time.DateOnly))
 	}
 	return wakes.Run(ctx, w)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"time"
 
@@ -15,10 +16,11 @@ import (
 
 // Options of a run.
 type Options struct {
-	Rounds int    // of each case
-	Many   int    // webspaces that are woken at once
-	Debian bool   // measure the image with systemd too
-	Out    string // folder for the results; "": none
+	Rounds int            // of each case
+	Many   int            // webspaces that are woken at once
+	Debian bool           // measure the image with systemd too
+	Only   *regexp.Regexp // parts whose names match: tiny, udp, nap, many, debian; nil: all
+	Out    string         // folder for the results; "": none
 	Log    *slog.Logger
 }
 
@@ -28,23 +30,23 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.lab.Close()) }()
+	defer func() { err = errors.Join(err, w.close()) }()
 	r := &results{began: time.Now(), rounds: o.Rounds, many: o.Many}
-	if err := w.cold(ctx, r, "tiny", lab.Tiny, o.Rounds); err != nil {
-		return err
-	}
-	if err := w.udp(ctx, r, o.Rounds); err != nil {
-		return err
-	}
-	if err := w.nap(ctx, r, 4*o.Rounds); err != nil {
-		return err
-	}
-	if err := w.many(ctx, r, o.Many); err != nil {
-		return err
-	}
-	if o.Debian {
-		if err := w.debian(ctx, r, o.Rounds); err != nil {
-			return err
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"tiny", func() error { return w.cold(ctx, r, "tiny", lab.Tiny, o.Rounds) }},
+		{"udp", func() error { return w.udp(ctx, r, o.Rounds) }},
+		{"nap", func() error { return w.nap(ctx, r, 4*o.Rounds) }},
+		{"many", func() error { return w.many(ctx, r, o.Many) }},
+		{"debian", func() error { return w.debian(ctx, r, o.Rounds) }},
+	} {
+		if part.name == "debian" && !o.Debian || o.Only != nil && !o.Only.MatchString(part.name) {
+			continue
+		}
+		if err := part.run(); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return r.write(o.Out)
@@ -62,42 +64,69 @@ func (w *world) cold(ctx context.Context, r *results, name, image string, rounds
 		}
 	}
 	speaks := image != lab.Debian
-	var own, whole, late []time.Duration
+	var own, whole, ready, late []time.Duration
+	steps := make(map[string][]time.Duration)
 	for n := range rounds + 1 { // the first start of an image shifts ids, and warms caches
-		began := time.Now()
-		var at time.Time
-		var g errgroup.Group
-		g.Go(func() (err error) { at, err = w.accepts(ctx, s); return err })
-		g.Go(func() error { return w.store.Start(ctx, s.Name) })
-		if err := g.Wait(); err != nil {
+		start, up, err := w.started(ctx, s)
+		if err != nil {
 			return err
-		}
-		if n > 0 {
-			own = append(own, at.Sub(began))
 		}
 		if err := w.stop(ctx, s); err != nil {
 			return err
 		}
-		var took time.Duration
-		began = time.Now()
-		g = errgroup.Group{}
-		g.Go(func() (err error) { at, err = w.accepts(ctx, s); return err })
-		g.Go(func() (err error) { took, err = w.request(to, speaks); return err })
-		if err := g.Wait(); err != nil {
+		began, first, accepted, err := w.woken(ctx, s, to, speaks)
+		if err != nil {
 			return err
 		}
-		if n > 0 {
-			whole = append(whole, took)
-			late = append(late, began.Add(took).Sub(at))
+		if err := w.is(ctx, s, "awake"); err != nil {
+			return err
+		}
+		after, err := w.steps(ctx, s)
+		if err != nil {
+			return err
 		}
 		if err := w.stop(ctx, s); err != nil {
 			return err
+		}
+		if n == 0 {
+			continue
+		}
+		own = append(own, up.since(start))
+		whole = append(whole, first.since(began))
+		ready = append(ready, accepted.since(began))
+		late = append(late, first.since(accepted))
+		for step, took := range after {
+			steps[step] = append(steps[step], took)
 		}
 	}
 	r.add(name+": LXD's own start, until the port accepts", own)
 	r.add(name+": whole wake, until the first byte outside", whole)
-	r.add(name+": from then, the first byte outside", late)
+	r.add(name+": whole wake, until the port accepts", ready)
+	r.add(name+": first byte outside, after the port accepted", late)
+	for _, step := range []string{"decided", "carrier", "started", "lease", "open", "delivered"} {
+		if len(steps[step]) > 0 {
+			r.add(name+": of the wake, until "+step, steps[step])
+		}
+	}
 	return w.store.Delete(ctx, s.Name)
+}
+
+// started has LXD start a webspace, and says when it was asked and since when the port accepts.
+func (w *world) started(ctx context.Context, s *lab.Webspace) (began, up stamp, err error) {
+	var g errgroup.Group
+	g.Go(func() (err error) { up, err = w.accepts(ctx, s); return err })
+	g.Go(func() error { began = now(); return w.store.Start(ctx, s.Name) })
+	err = g.Wait()
+	return began, up, err
+}
+
+// woken has a packet wake a webspace, and says when it was sent, when the first byte came, and since when the port accepts.
+func (w *world) woken(ctx context.Context, s *lab.Webspace, to string, speaks bool) (began, first, up stamp, err error) {
+	var g errgroup.Group
+	g.Go(func() (err error) { up, err = w.accepts(ctx, s); return err })
+	g.Go(func() (err error) { began, first, err = w.ask(to, speaks); return err })
+	err = g.Wait()
+	return began, first, up, err
 }
 
 func (w *world) udp(ctx context.Context, r *results, rounds int) error {

@@ -3,19 +3,16 @@ package wakes
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 	"github.com/lanyard-project/lanyard/control/wake"
-	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/hack/lab"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -34,6 +31,8 @@ type world struct {
 	store *webspace.Store
 	box   wake.Containers
 	uid   int
+
+	listens *listens
 }
 
 func newWorld(ctx context.Context, log *slog.Logger) (*world, error) {
@@ -43,11 +42,16 @@ func newWorld(ctx context.Context, log *slog.Logger) (*world, error) {
 	}
 	w := &world{lab: l, node: l.Node(1)}
 	w.box = wake.NewContainersUnder(w.node.Cgroup(), "default")
-	if w.store, err = w.node.Store(); err != nil {
-		return nil, fmt.Errorf("%w (and: %v)", err, l.Close())
+	if w.store, err = w.node.Store(); err == nil {
+		w.listens, err = openListens()
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	return w, nil
 }
+
+func (w *world) close() error { return errors.Join(w.listens.close(), w.lab.Close()) }
 
 // add makes a webspace that is asleep, and waits until the node forwards to it.
 func (w *world) add(ctx context.Context, image string) (*lab.Webspace, string, error) {
@@ -81,6 +85,22 @@ func (w *world) is(ctx context.Context, s *lab.Webspace, life string) error {
 	})
 }
 
+// steps gives what the node's ledger says of the last wake: how long after the first packet each step was reached.
+func (w *world) steps(ctx context.Context, s *lab.Webspace) (map[string]time.Duration, error) {
+	out, err := w.node.Lanyard(ctx, "wakes", s.Name, "--json", "--limit", "1")
+	if err != nil {
+		return nil, err
+	}
+	var list nodeapi.WakePage
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		return nil, err
+	}
+	if len(list.Wakes) != 1 || list.Wakes[0].Kind != "wake" {
+		return nil, fmt.Errorf("the ledger's last entry about %s is no wake: %s", s.Name, out)
+	}
+	return list.Wakes[0].After, nil
+}
+
 // push writes a file into a webspace that is stopped.
 func (w *world) push(ctx context.Context, s *lab.Webspace, to, text string) error {
 	_, err := w.node.Input(ctx, text, "lxc", "file", "push", "--mode", "0644", "-p", "-", s.Name+to)
@@ -96,9 +116,14 @@ func (w *world) stop(ctx context.Context, s *lab.Webspace) error {
 
 // request opens a TCP connection from outside, and says how long the first byte took. speaks: the server does so first.
 func (w *world) request(to string, speaks bool) (time.Duration, error) {
-	var took time.Duration
-	err := w.lab.Client.Do(func() error {
-		began := time.Now()
+	began, at, err := w.ask(to, speaks)
+	return at.since(began), err
+}
+
+// ask is request, with the moments of its beginning and its end.
+func (w *world) ask(to string, speaks bool) (began, at stamp, err error) {
+	err = w.lab.Client.Do(func() error {
+		began = now()
 		c, err := net.DialTimeout("tcp4", to, patience)
 		if err != nil {
 			return err
@@ -110,10 +135,10 @@ func (w *world) request(to string, speaks bool) (time.Duration, error) {
 				return err
 			}
 		}
-		took = time.Since(began)
+		at = now()
 		return nil
 	})
-	return took, err
+	return began, at, err
 }
 
 // datagram sends one, and says how long its answer took.
@@ -137,59 +162,6 @@ func (w *world) datagram(to string) (time.Duration, error) {
 		return nil
 	})
 	return took, err
-}
-
-// look is how often a container that starts is looked at: how late its readiness may be seen.
-const look = 200 * time.Microsecond
-
-// accepts waits until a webspace that is being started has its address and its port listens, and says when: what LXD
-// alone needs for it, without a packet that could help or disturb. It looks from a thread that goes before all others,
-// or else a busy machine would make it see everything late.
-func (w *world) accepts(ctx context.Context, s *lab.Webspace) (at time.Time, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err = first(); err == nil {
-			at, err = w.watch(ctx, s)
-		}
-	}()
-	<-done
-	return at, err
-}
-
-// first puts this thread before all ordinary ones.
-func first() error {
-	err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
-	if err != nil {
-		return fmt.Errorf("watch a start in time: %w; likely cause: not root, or a control group without real time; next: run it as root", err)
-	}
-	return nil
-}
-
-func (w *world) watch(ctx context.Context, s *lab.Webspace) (time.Time, error) {
-	var at wake.Container
-	for end := time.Now().Add(patience); ; {
-		if time.Now().After(end) || ctx.Err() != nil {
-			return time.Time{}, fmt.Errorf("%s did not come to listen within %v", s.Name, patience)
-		}
-		pause := unix.NsecToTimespec(look.Nanoseconds())
-		_ = unix.Nanosleep(&pause, nil)
-		var err error
-		if at.Pid == 0 {
-			if at, err = w.box.Find(s.Name); err != nil {
-				continue
-			}
-		}
-		sockets, err := w.box.Sockets(at, s.IP)
-		if err != nil {
-			at = wake.Container{} // it was one on its way down
-			continue
-		}
-		if sockets.Addressed && sockets.Open[wake.Port{Proto: dataplane.TCP, Port: echo}] {
-			return time.Now(), nil
-		}
-	}
 }
 
 // write leaves results in a folder.
