@@ -33,6 +33,7 @@ const (
 	BindsMapPeers               = "peers"
 	BindsMapPorts               = "ports"
 	BindsMapPrefixes            = "prefixes"
+	BindsMapProofs              = "proofs"
 	BindsMapSettings            = "settings"
 	BindsMapShares              = "shares"
 	BindsMapSockets             = "sockets"
@@ -41,6 +42,8 @@ const (
 	BindsVarBridgeIfindex       = "bridge_ifindex"
 	BindsVarChallengeBurst      = "challenge_burst"
 	BindsVarChallengeRate       = "challenge_rate"
+	BindsVarCopyBurst           = "copy_burst"
+	BindsVarCopyRate            = "copy_rate"
 	BindsVarErrorBurst          = "error_burst"
 	BindsVarErrorRate           = "error_rate"
 	BindsVarEventBurst          = "event_burst"
@@ -73,10 +76,14 @@ const (
 	BindsVarNatLast             = "nat_last"
 	BindsVarNodeChallengeBurst  = "node_challenge_burst"
 	BindsVarNodeChallengeRate   = "node_challenge_rate"
+	BindsVarNodeCopyBurst       = "node_copy_burst"
+	BindsVarNodeCopyRate        = "node_copy_rate"
 	BindsVarNodeIp              = "node_ip"
 	BindsVarNodeMac             = "node_mac"
 	BindsVarNodeParkBurst       = "node_park_burst"
 	BindsVarNodeParkRate        = "node_park_rate"
+	BindsVarNodeProvedBurst     = "node_proved_burst"
+	BindsVarNodeProvedRate      = "node_proved_rate"
 	BindsVarNodeResetBurst      = "node_reset_burst"
 	BindsVarNodeResetRate       = "node_reset_rate"
 	BindsVarNodeVerifyBurst     = "node_verify_burst"
@@ -84,6 +91,8 @@ const (
 	BindsVarParkBurst           = "park_burst"
 	BindsVarParkRate            = "park_rate"
 	BindsVarParkingIfindex      = "parking_ifindex"
+	BindsVarProvedBurst         = "proved_burst"
+	BindsVarProvedRate          = "proved_rate"
 	BindsVarResetBurst          = "reset_burst"
 	BindsVarResetRate           = "reset_rate"
 	BindsVarRouteIfindex        = "route_ifindex"
@@ -165,6 +174,7 @@ type BindsMapSpecs struct {
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
+	Proofs      *ebpf.MapSpec `ebpf:"proofs"`
 	Settings    *ebpf.MapSpec `ebpf:"settings"`
 	Shares      *ebpf.MapSpec `ebpf:"shares"`
 	Sockets     *ebpf.MapSpec `ebpf:"sockets"`
@@ -178,6 +188,8 @@ type BindsVariableSpecs struct {
 	BridgeIfindex       *ebpf.VariableSpec `ebpf:"bridge_ifindex"`
 	ChallengeBurst      *ebpf.VariableSpec `ebpf:"challenge_burst"`
 	ChallengeRate       *ebpf.VariableSpec `ebpf:"challenge_rate"`
+	CopyBurst           *ebpf.VariableSpec `ebpf:"copy_burst"`
+	CopyRate            *ebpf.VariableSpec `ebpf:"copy_rate"`
 	ErrorBurst          *ebpf.VariableSpec `ebpf:"error_burst"`
 	ErrorRate           *ebpf.VariableSpec `ebpf:"error_rate"`
 	EventBurst          *ebpf.VariableSpec `ebpf:"event_burst"`
@@ -210,10 +222,14 @@ type BindsVariableSpecs struct {
 	NatLast             *ebpf.VariableSpec `ebpf:"nat_last"`
 	NodeChallengeBurst  *ebpf.VariableSpec `ebpf:"node_challenge_burst"`
 	NodeChallengeRate   *ebpf.VariableSpec `ebpf:"node_challenge_rate"`
+	NodeCopyBurst       *ebpf.VariableSpec `ebpf:"node_copy_burst"`
+	NodeCopyRate        *ebpf.VariableSpec `ebpf:"node_copy_rate"`
 	NodeIp              *ebpf.VariableSpec `ebpf:"node_ip"`
 	NodeMac             *ebpf.VariableSpec `ebpf:"node_mac"`
 	NodeParkBurst       *ebpf.VariableSpec `ebpf:"node_park_burst"`
 	NodeParkRate        *ebpf.VariableSpec `ebpf:"node_park_rate"`
+	NodeProvedBurst     *ebpf.VariableSpec `ebpf:"node_proved_burst"`
+	NodeProvedRate      *ebpf.VariableSpec `ebpf:"node_proved_rate"`
 	NodeResetBurst      *ebpf.VariableSpec `ebpf:"node_reset_burst"`
 	NodeResetRate       *ebpf.VariableSpec `ebpf:"node_reset_rate"`
 	NodeVerifyBurst     *ebpf.VariableSpec `ebpf:"node_verify_burst"`
@@ -221,6 +237,8 @@ type BindsVariableSpecs struct {
 	ParkBurst           *ebpf.VariableSpec `ebpf:"park_burst"`
 	ParkRate            *ebpf.VariableSpec `ebpf:"park_rate"`
 	ParkingIfindex      *ebpf.VariableSpec `ebpf:"parking_ifindex"`
+	ProvedBurst         *ebpf.VariableSpec `ebpf:"proved_burst"`
+	ProvedRate          *ebpf.VariableSpec `ebpf:"proved_rate"`
 	ResetBurst          *ebpf.VariableSpec `ebpf:"reset_burst"`
 	ResetRate           *ebpf.VariableSpec `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.VariableSpec `ebpf:"route_ifindex"`
@@ -273,6 +291,7 @@ type BindsMaps struct {
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
+	Proofs      *ebpf.Map `ebpf:"proofs"`
 	Settings    *ebpf.Map `ebpf:"settings"`
 	Shares      *ebpf.Map `ebpf:"shares"`
 	Sockets     *ebpf.Map `ebpf:"sockets"`
@@ -298,6 +317,7 @@ func (m *BindsMaps) Close() error {
 		m.Peers,
 		m.Ports,
 		m.Prefixes,
+		m.Proofs,
 		m.Settings,
 		m.Shares,
 		m.Sockets,
@@ -312,6 +332,8 @@ type BindsVariables struct {
 	BridgeIfindex       *ebpf.Variable `ebpf:"bridge_ifindex"`
 	ChallengeBurst      *ebpf.Variable `ebpf:"challenge_burst"`
 	ChallengeRate       *ebpf.Variable `ebpf:"challenge_rate"`
+	CopyBurst           *ebpf.Variable `ebpf:"copy_burst"`
+	CopyRate            *ebpf.Variable `ebpf:"copy_rate"`
 	ErrorBurst          *ebpf.Variable `ebpf:"error_burst"`
 	ErrorRate           *ebpf.Variable `ebpf:"error_rate"`
 	EventBurst          *ebpf.Variable `ebpf:"event_burst"`
@@ -344,10 +366,14 @@ type BindsVariables struct {
 	NatLast             *ebpf.Variable `ebpf:"nat_last"`
 	NodeChallengeBurst  *ebpf.Variable `ebpf:"node_challenge_burst"`
 	NodeChallengeRate   *ebpf.Variable `ebpf:"node_challenge_rate"`
+	NodeCopyBurst       *ebpf.Variable `ebpf:"node_copy_burst"`
+	NodeCopyRate        *ebpf.Variable `ebpf:"node_copy_rate"`
 	NodeIp              *ebpf.Variable `ebpf:"node_ip"`
 	NodeMac             *ebpf.Variable `ebpf:"node_mac"`
 	NodeParkBurst       *ebpf.Variable `ebpf:"node_park_burst"`
 	NodeParkRate        *ebpf.Variable `ebpf:"node_park_rate"`
+	NodeProvedBurst     *ebpf.Variable `ebpf:"node_proved_burst"`
+	NodeProvedRate      *ebpf.Variable `ebpf:"node_proved_rate"`
 	NodeResetBurst      *ebpf.Variable `ebpf:"node_reset_burst"`
 	NodeResetRate       *ebpf.Variable `ebpf:"node_reset_rate"`
 	NodeVerifyBurst     *ebpf.Variable `ebpf:"node_verify_burst"`
@@ -355,6 +381,8 @@ type BindsVariables struct {
 	ParkBurst           *ebpf.Variable `ebpf:"park_burst"`
 	ParkRate            *ebpf.Variable `ebpf:"park_rate"`
 	ParkingIfindex      *ebpf.Variable `ebpf:"parking_ifindex"`
+	ProvedBurst         *ebpf.Variable `ebpf:"proved_burst"`
+	ProvedRate          *ebpf.Variable `ebpf:"proved_rate"`
 	ResetBurst          *ebpf.Variable `ebpf:"reset_burst"`
 	ResetRate           *ebpf.Variable `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.Variable `ebpf:"route_ifindex"`

@@ -124,6 +124,9 @@ func TestChallenge(t *testing.T) {
 				if n, err := w.Counter(w.WS1.Slot, "parked_packets"); err != nil || n != 1 {
 					t.Errorf("%d copies were parked, %v", n, err)
 				}
+				if drops, err := w.TakeDrops(); err != nil || len(drops) != 1 || drops[0].Reason != "challenged" || drops[0].Packets != 1 {
+					t.Errorf("the challenge was counted as %v %v", drops, err)
+				}
 				if events, err := w.TakeEvents(); err != nil || len(events) != 0 {
 					t.Errorf("a SYN alone raised %+v %v", events, err)
 				}
@@ -143,6 +146,9 @@ func TestChallenge(t *testing.T) {
 				}
 				judge("the right answer", c.reset(a, "R"), "challenge_answered",
 					Event{Kind: Verified, IP: w.WS1.IP, Peer: w.Client, Slot: w.WS1.Slot, Proto: 6, Port: c.port, PeerPort: 40000})
+				if r, err = w.Run("underlay", underlay, c.syn(isn), 0); err != nil || r.Verdict != Sent || r.To.Ifindex != w.Ifindex[Parking] {
+					t.Errorf("its SYN, come again: %v %v %v", r.Verdict, r.To, err)
+				}
 				judge("another number", c.reset(a+1, "R"), "challenge_failed")
 				judge("the right number, but no answer to a challenge", c.reset(a, "RA"), "asleep")
 			})

@@ -51,8 +51,13 @@ const volatile __u32 park_rate = 1000, park_burst = 1000;
 const volatile __u32 node_park_rate = 10000, node_park_burst = 10000;
 const volatile __u32 reset_rate = 200, reset_burst = 400;
 const volatile __u32 node_reset_rate = 2000, node_reset_burst = 4000;
-const volatile __u32 challenge_rate = 2000, challenge_burst = 2000;
-const volatile __u32 node_challenge_rate = 20000, node_challenge_burst = 20000;
+const volatile __u32 proved_rate = 200, proved_burst = 400;
+const volatile __u32 node_proved_rate = 2000, node_proved_burst = 4000;
+const volatile __u32 copy_rate = 200, copy_burst = 200;
+const volatile __u32 node_copy_rate = 2000, node_copy_burst = 2000;
+/* Nearly as many as anybody awake would answer: a flood above these rates keeps true clients from their challenges. */
+const volatile __u32 challenge_rate = 200000, challenge_burst = 100000;
+const volatile __u32 node_challenge_rate = 400000, node_challenge_burst = 200000;
 const volatile __u32 verify_rate = 50, verify_burst = 100;
 const volatile __u32 node_verify_rate = 1000, node_verify_burst = 1000;
 const volatile __u32 event_rate = 200, event_burst = 400;

@@ -106,7 +106,10 @@ static __noinline int forward_challenge(CTX *ctx, struct pkt *p, struct rewrite 
 	p->dmac = near;
 	p->smac = far;
 	v = challenge(ctx, p, r->daddr, r->dport);
-	return v ? v : ctx_redirect(ctx, ctx_ifindex(ctx));
+	if (v)
+		return v;
+	count_drop(ctx, slot, REASON_CHALLENGED, HOOK_UNDERLAY);
+	return ctx_redirect(ctx, ctx_ifindex(ctx));
 }
 
 /* From outside to a forward's external side. Sources that cannot be outside are refused (RFC 1812 section 5.3.7). */

@@ -44,6 +44,7 @@ MAP(drops, BPF_MAP_TYPE_PERCPU_HASH, struct drop_key, struct drop_count, 16384, 
 MAP(buckets, BPF_MAP_TYPE_ARRAY, __u32, struct bucket, SLOTS *BUCKETS, 0);
 MAP(settings, BPF_MAP_TYPE_ARRAY, __u32, struct settings, 1, 0);
 MAP(answered, BPF_MAP_TYPE_LRU_HASH, struct service_key, struct answer, 4096, 0);
+MAP(proofs, BPF_MAP_TYPE_LRU_HASH, struct tuple, struct proof, 4096, 0);
 MAP(netns, BPF_MAP_TYPE_HASH, __u32, struct watch, SLOTS, 0);
 MAP(sockets, BPF_MAP_TYPE_HASH, __u64, struct socket, 16384, 0);
 

@@ -36,7 +36,7 @@ static __always_inline void park_copy(CTX *ctx, __u32 slot)
 {
 	struct mac_key none = {};
 
-	if (!take_both(slot, BUCKET_PARK, park_rate, park_burst, node_park_rate, node_park_burst))
+	if (!take_both(slot, BUCKET_COPY, copy_rate, copy_burst, node_copy_rate, node_copy_burst))
 		return;
 	if (ctx_store(ctx, MAC_LEN, none.mac, MAC_LEN))
 		return;

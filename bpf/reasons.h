@@ -94,4 +94,6 @@ enum drop_reason {
 	REASON_CHALLENGE_ANSWERED = 42,
 	/* A reset for a sleeping webspace that answers no challenge. */
 	REASON_CHALLENGE_FAILED = 43,
+	/* A SYN that was answered with a challenge instead of being delivered. */
+	REASON_CHALLENGED = 44,
 };

@@ -33,6 +33,7 @@ const (
 	SocketsMapPeers               = "peers"
 	SocketsMapPorts               = "ports"
 	SocketsMapPrefixes            = "prefixes"
+	SocketsMapProofs              = "proofs"
 	SocketsMapSettings            = "settings"
 	SocketsMapShares              = "shares"
 	SocketsMapSockets             = "sockets"
@@ -41,6 +42,8 @@ const (
 	SocketsVarBridgeIfindex       = "bridge_ifindex"
 	SocketsVarChallengeBurst      = "challenge_burst"
 	SocketsVarChallengeRate       = "challenge_rate"
+	SocketsVarCopyBurst           = "copy_burst"
+	SocketsVarCopyRate            = "copy_rate"
 	SocketsVarErrorBurst          = "error_burst"
 	SocketsVarErrorRate           = "error_rate"
 	SocketsVarEventBurst          = "event_burst"
@@ -73,10 +76,14 @@ const (
 	SocketsVarNatLast             = "nat_last"
 	SocketsVarNodeChallengeBurst  = "node_challenge_burst"
 	SocketsVarNodeChallengeRate   = "node_challenge_rate"
+	SocketsVarNodeCopyBurst       = "node_copy_burst"
+	SocketsVarNodeCopyRate        = "node_copy_rate"
 	SocketsVarNodeIp              = "node_ip"
 	SocketsVarNodeMac             = "node_mac"
 	SocketsVarNodeParkBurst       = "node_park_burst"
 	SocketsVarNodeParkRate        = "node_park_rate"
+	SocketsVarNodeProvedBurst     = "node_proved_burst"
+	SocketsVarNodeProvedRate      = "node_proved_rate"
 	SocketsVarNodeResetBurst      = "node_reset_burst"
 	SocketsVarNodeResetRate       = "node_reset_rate"
 	SocketsVarNodeVerifyBurst     = "node_verify_burst"
@@ -84,6 +91,8 @@ const (
 	SocketsVarParkBurst           = "park_burst"
 	SocketsVarParkRate            = "park_rate"
 	SocketsVarParkingIfindex      = "parking_ifindex"
+	SocketsVarProvedBurst         = "proved_burst"
+	SocketsVarProvedRate          = "proved_rate"
 	SocketsVarResetBurst          = "reset_burst"
 	SocketsVarResetRate           = "reset_rate"
 	SocketsVarRouteIfindex        = "route_ifindex"
@@ -165,6 +174,7 @@ type SocketsMapSpecs struct {
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
+	Proofs      *ebpf.MapSpec `ebpf:"proofs"`
 	Settings    *ebpf.MapSpec `ebpf:"settings"`
 	Shares      *ebpf.MapSpec `ebpf:"shares"`
 	Sockets     *ebpf.MapSpec `ebpf:"sockets"`
@@ -178,6 +188,8 @@ type SocketsVariableSpecs struct {
 	BridgeIfindex       *ebpf.VariableSpec `ebpf:"bridge_ifindex"`
 	ChallengeBurst      *ebpf.VariableSpec `ebpf:"challenge_burst"`
 	ChallengeRate       *ebpf.VariableSpec `ebpf:"challenge_rate"`
+	CopyBurst           *ebpf.VariableSpec `ebpf:"copy_burst"`
+	CopyRate            *ebpf.VariableSpec `ebpf:"copy_rate"`
 	ErrorBurst          *ebpf.VariableSpec `ebpf:"error_burst"`
 	ErrorRate           *ebpf.VariableSpec `ebpf:"error_rate"`
 	EventBurst          *ebpf.VariableSpec `ebpf:"event_burst"`
@@ -210,10 +222,14 @@ type SocketsVariableSpecs struct {
 	NatLast             *ebpf.VariableSpec `ebpf:"nat_last"`
 	NodeChallengeBurst  *ebpf.VariableSpec `ebpf:"node_challenge_burst"`
 	NodeChallengeRate   *ebpf.VariableSpec `ebpf:"node_challenge_rate"`
+	NodeCopyBurst       *ebpf.VariableSpec `ebpf:"node_copy_burst"`
+	NodeCopyRate        *ebpf.VariableSpec `ebpf:"node_copy_rate"`
 	NodeIp              *ebpf.VariableSpec `ebpf:"node_ip"`
 	NodeMac             *ebpf.VariableSpec `ebpf:"node_mac"`
 	NodeParkBurst       *ebpf.VariableSpec `ebpf:"node_park_burst"`
 	NodeParkRate        *ebpf.VariableSpec `ebpf:"node_park_rate"`
+	NodeProvedBurst     *ebpf.VariableSpec `ebpf:"node_proved_burst"`
+	NodeProvedRate      *ebpf.VariableSpec `ebpf:"node_proved_rate"`
 	NodeResetBurst      *ebpf.VariableSpec `ebpf:"node_reset_burst"`
 	NodeResetRate       *ebpf.VariableSpec `ebpf:"node_reset_rate"`
 	NodeVerifyBurst     *ebpf.VariableSpec `ebpf:"node_verify_burst"`
@@ -221,6 +237,8 @@ type SocketsVariableSpecs struct {
 	ParkBurst           *ebpf.VariableSpec `ebpf:"park_burst"`
 	ParkRate            *ebpf.VariableSpec `ebpf:"park_rate"`
 	ParkingIfindex      *ebpf.VariableSpec `ebpf:"parking_ifindex"`
+	ProvedBurst         *ebpf.VariableSpec `ebpf:"proved_burst"`
+	ProvedRate          *ebpf.VariableSpec `ebpf:"proved_rate"`
 	ResetBurst          *ebpf.VariableSpec `ebpf:"reset_burst"`
 	ResetRate           *ebpf.VariableSpec `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.VariableSpec `ebpf:"route_ifindex"`
@@ -273,6 +291,7 @@ type SocketsMaps struct {
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
+	Proofs      *ebpf.Map `ebpf:"proofs"`
 	Settings    *ebpf.Map `ebpf:"settings"`
 	Shares      *ebpf.Map `ebpf:"shares"`
 	Sockets     *ebpf.Map `ebpf:"sockets"`
@@ -298,6 +317,7 @@ func (m *SocketsMaps) Close() error {
 		m.Peers,
 		m.Ports,
 		m.Prefixes,
+		m.Proofs,
 		m.Settings,
 		m.Shares,
 		m.Sockets,
@@ -312,6 +332,8 @@ type SocketsVariables struct {
 	BridgeIfindex       *ebpf.Variable `ebpf:"bridge_ifindex"`
 	ChallengeBurst      *ebpf.Variable `ebpf:"challenge_burst"`
 	ChallengeRate       *ebpf.Variable `ebpf:"challenge_rate"`
+	CopyBurst           *ebpf.Variable `ebpf:"copy_burst"`
+	CopyRate            *ebpf.Variable `ebpf:"copy_rate"`
 	ErrorBurst          *ebpf.Variable `ebpf:"error_burst"`
 	ErrorRate           *ebpf.Variable `ebpf:"error_rate"`
 	EventBurst          *ebpf.Variable `ebpf:"event_burst"`
@@ -344,10 +366,14 @@ type SocketsVariables struct {
 	NatLast             *ebpf.Variable `ebpf:"nat_last"`
 	NodeChallengeBurst  *ebpf.Variable `ebpf:"node_challenge_burst"`
 	NodeChallengeRate   *ebpf.Variable `ebpf:"node_challenge_rate"`
+	NodeCopyBurst       *ebpf.Variable `ebpf:"node_copy_burst"`
+	NodeCopyRate        *ebpf.Variable `ebpf:"node_copy_rate"`
 	NodeIp              *ebpf.Variable `ebpf:"node_ip"`
 	NodeMac             *ebpf.Variable `ebpf:"node_mac"`
 	NodeParkBurst       *ebpf.Variable `ebpf:"node_park_burst"`
 	NodeParkRate        *ebpf.Variable `ebpf:"node_park_rate"`
+	NodeProvedBurst     *ebpf.Variable `ebpf:"node_proved_burst"`
+	NodeProvedRate      *ebpf.Variable `ebpf:"node_proved_rate"`
 	NodeResetBurst      *ebpf.Variable `ebpf:"node_reset_burst"`
 	NodeResetRate       *ebpf.Variable `ebpf:"node_reset_rate"`
 	NodeVerifyBurst     *ebpf.Variable `ebpf:"node_verify_burst"`
@@ -355,6 +381,8 @@ type SocketsVariables struct {
 	ParkBurst           *ebpf.Variable `ebpf:"park_burst"`
 	ParkRate            *ebpf.Variable `ebpf:"park_rate"`
 	ParkingIfindex      *ebpf.Variable `ebpf:"parking_ifindex"`
+	ProvedBurst         *ebpf.Variable `ebpf:"proved_burst"`
+	ProvedRate          *ebpf.Variable `ebpf:"proved_rate"`
 	ResetBurst          *ebpf.Variable `ebpf:"reset_burst"`
 	ResetRate           *ebpf.Variable `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.Variable `ebpf:"route_ifindex"`

@@ -43,6 +43,8 @@ const (
 	TcBucketKindBUCKET_CHALLENGE TcBucketKind = 6
 	TcBucketKindBUCKET_VERIFY    TcBucketKind = 7
 	TcBucketKindBUCKET_EVENT     TcBucketKind = 8
+	TcBucketKindBUCKET_PROVED    TcBucketKind = 9
+	TcBucketKindBUCKET_COPY      TcBucketKind = 10
 	TcBucketKindBUCKETS          TcBucketKind = 12
 )
 
@@ -117,6 +119,7 @@ const (
 	TcDropReasonREASON_BOOTING_REFUSAL      TcDropReason = 41
 	TcDropReasonREASON_CHALLENGE_ANSWERED   TcDropReason = 42
 	TcDropReasonREASON_CHALLENGE_FAILED     TcDropReason = 43
+	TcDropReasonREASON_CHALLENGED           TcDropReason = 44
 )
 
 type TcDropSample struct {
@@ -358,6 +361,11 @@ type TcPrefixKey struct {
 	Ip        TcAddr
 }
 
+type TcProof struct {
+	_    structs.HostLayout
+	Time uint64
+}
+
 type TcServiceKey struct {
 	_     structs.HostLayout
 	Ip    TcAddr
@@ -455,6 +463,7 @@ const (
 	TcMapPeers               = "peers"
 	TcMapPorts               = "ports"
 	TcMapPrefixes            = "prefixes"
+	TcMapProofs              = "proofs"
 	TcMapScratch             = "scratch"
 	TcMapSettings            = "settings"
 	TcMapShares              = "shares"
@@ -467,6 +476,8 @@ const (
 	TcVarBridgeIfindex       = "bridge_ifindex"
 	TcVarChallengeBurst      = "challenge_burst"
 	TcVarChallengeRate       = "challenge_rate"
+	TcVarCopyBurst           = "copy_burst"
+	TcVarCopyRate            = "copy_rate"
 	TcVarErrorBurst          = "error_burst"
 	TcVarErrorRate           = "error_rate"
 	TcVarEventBurst          = "event_burst"
@@ -499,10 +510,14 @@ const (
 	TcVarNatLast             = "nat_last"
 	TcVarNodeChallengeBurst  = "node_challenge_burst"
 	TcVarNodeChallengeRate   = "node_challenge_rate"
+	TcVarNodeCopyBurst       = "node_copy_burst"
+	TcVarNodeCopyRate        = "node_copy_rate"
 	TcVarNodeIp              = "node_ip"
 	TcVarNodeMac             = "node_mac"
 	TcVarNodeParkBurst       = "node_park_burst"
 	TcVarNodeParkRate        = "node_park_rate"
+	TcVarNodeProvedBurst     = "node_proved_burst"
+	TcVarNodeProvedRate      = "node_proved_rate"
 	TcVarNodeResetBurst      = "node_reset_burst"
 	TcVarNodeResetRate       = "node_reset_rate"
 	TcVarNodeVerifyBurst     = "node_verify_burst"
@@ -510,6 +525,8 @@ const (
 	TcVarParkBurst           = "park_burst"
 	TcVarParkRate            = "park_rate"
 	TcVarParkingIfindex      = "parking_ifindex"
+	TcVarProvedBurst         = "proved_burst"
+	TcVarProvedRate          = "proved_rate"
 	TcVarResetBurst          = "reset_burst"
 	TcVarResetRate           = "reset_rate"
 	TcVarRouteIfindex        = "route_ifindex"
@@ -594,6 +611,7 @@ type TcMapSpecs struct {
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
+	Proofs      *ebpf.MapSpec `ebpf:"proofs"`
 	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
 	Settings    *ebpf.MapSpec `ebpf:"settings"`
 	Shares      *ebpf.MapSpec `ebpf:"shares"`
@@ -608,6 +626,8 @@ type TcVariableSpecs struct {
 	BridgeIfindex       *ebpf.VariableSpec `ebpf:"bridge_ifindex"`
 	ChallengeBurst      *ebpf.VariableSpec `ebpf:"challenge_burst"`
 	ChallengeRate       *ebpf.VariableSpec `ebpf:"challenge_rate"`
+	CopyBurst           *ebpf.VariableSpec `ebpf:"copy_burst"`
+	CopyRate            *ebpf.VariableSpec `ebpf:"copy_rate"`
 	ErrorBurst          *ebpf.VariableSpec `ebpf:"error_burst"`
 	ErrorRate           *ebpf.VariableSpec `ebpf:"error_rate"`
 	EventBurst          *ebpf.VariableSpec `ebpf:"event_burst"`
@@ -640,10 +660,14 @@ type TcVariableSpecs struct {
 	NatLast             *ebpf.VariableSpec `ebpf:"nat_last"`
 	NodeChallengeBurst  *ebpf.VariableSpec `ebpf:"node_challenge_burst"`
 	NodeChallengeRate   *ebpf.VariableSpec `ebpf:"node_challenge_rate"`
+	NodeCopyBurst       *ebpf.VariableSpec `ebpf:"node_copy_burst"`
+	NodeCopyRate        *ebpf.VariableSpec `ebpf:"node_copy_rate"`
 	NodeIp              *ebpf.VariableSpec `ebpf:"node_ip"`
 	NodeMac             *ebpf.VariableSpec `ebpf:"node_mac"`
 	NodeParkBurst       *ebpf.VariableSpec `ebpf:"node_park_burst"`
 	NodeParkRate        *ebpf.VariableSpec `ebpf:"node_park_rate"`
+	NodeProvedBurst     *ebpf.VariableSpec `ebpf:"node_proved_burst"`
+	NodeProvedRate      *ebpf.VariableSpec `ebpf:"node_proved_rate"`
 	NodeResetBurst      *ebpf.VariableSpec `ebpf:"node_reset_burst"`
 	NodeResetRate       *ebpf.VariableSpec `ebpf:"node_reset_rate"`
 	NodeVerifyBurst     *ebpf.VariableSpec `ebpf:"node_verify_burst"`
@@ -651,6 +675,8 @@ type TcVariableSpecs struct {
 	ParkBurst           *ebpf.VariableSpec `ebpf:"park_burst"`
 	ParkRate            *ebpf.VariableSpec `ebpf:"park_rate"`
 	ParkingIfindex      *ebpf.VariableSpec `ebpf:"parking_ifindex"`
+	ProvedBurst         *ebpf.VariableSpec `ebpf:"proved_burst"`
+	ProvedRate          *ebpf.VariableSpec `ebpf:"proved_rate"`
 	ResetBurst          *ebpf.VariableSpec `ebpf:"reset_burst"`
 	ResetRate           *ebpf.VariableSpec `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.VariableSpec `ebpf:"route_ifindex"`
@@ -703,6 +729,7 @@ type TcMaps struct {
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
+	Proofs      *ebpf.Map `ebpf:"proofs"`
 	Scratch     *ebpf.Map `ebpf:"scratch"`
 	Settings    *ebpf.Map `ebpf:"settings"`
 	Shares      *ebpf.Map `ebpf:"shares"`
@@ -729,6 +756,7 @@ func (m *TcMaps) Close() error {
 		m.Peers,
 		m.Ports,
 		m.Prefixes,
+		m.Proofs,
 		m.Scratch,
 		m.Settings,
 		m.Shares,
@@ -744,6 +772,8 @@ type TcVariables struct {
 	BridgeIfindex       *ebpf.Variable `ebpf:"bridge_ifindex"`
 	ChallengeBurst      *ebpf.Variable `ebpf:"challenge_burst"`
 	ChallengeRate       *ebpf.Variable `ebpf:"challenge_rate"`
+	CopyBurst           *ebpf.Variable `ebpf:"copy_burst"`
+	CopyRate            *ebpf.Variable `ebpf:"copy_rate"`
 	ErrorBurst          *ebpf.Variable `ebpf:"error_burst"`
 	ErrorRate           *ebpf.Variable `ebpf:"error_rate"`
 	EventBurst          *ebpf.Variable `ebpf:"event_burst"`
@@ -776,10 +806,14 @@ type TcVariables struct {
 	NatLast             *ebpf.Variable `ebpf:"nat_last"`
 	NodeChallengeBurst  *ebpf.Variable `ebpf:"node_challenge_burst"`
 	NodeChallengeRate   *ebpf.Variable `ebpf:"node_challenge_rate"`
+	NodeCopyBurst       *ebpf.Variable `ebpf:"node_copy_burst"`
+	NodeCopyRate        *ebpf.Variable `ebpf:"node_copy_rate"`
 	NodeIp              *ebpf.Variable `ebpf:"node_ip"`
 	NodeMac             *ebpf.Variable `ebpf:"node_mac"`
 	NodeParkBurst       *ebpf.Variable `ebpf:"node_park_burst"`
 	NodeParkRate        *ebpf.Variable `ebpf:"node_park_rate"`
+	NodeProvedBurst     *ebpf.Variable `ebpf:"node_proved_burst"`
+	NodeProvedRate      *ebpf.Variable `ebpf:"node_proved_rate"`
 	NodeResetBurst      *ebpf.Variable `ebpf:"node_reset_burst"`
 	NodeResetRate       *ebpf.Variable `ebpf:"node_reset_rate"`
 	NodeVerifyBurst     *ebpf.Variable `ebpf:"node_verify_burst"`
@@ -787,6 +821,8 @@ type TcVariables struct {
 	ParkBurst           *ebpf.Variable `ebpf:"park_burst"`
 	ParkRate            *ebpf.Variable `ebpf:"park_rate"`
 	ParkingIfindex      *ebpf.Variable `ebpf:"parking_ifindex"`
+	ProvedBurst         *ebpf.Variable `ebpf:"proved_burst"`
+	ProvedRate          *ebpf.Variable `ebpf:"proved_rate"`
 	ResetBurst          *ebpf.Variable `ebpf:"reset_burst"`
 	ResetRate           *ebpf.Variable `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.Variable `ebpf:"route_ifindex"`

@@ -298,6 +298,8 @@ enum bucket_kind {
 	BUCKET_CHALLENGE = 6, /* challenges made */
 	BUCKET_VERIFY = 7,    /* answers to challenges looked at: bounds how often one may be guessed */
 	BUCKET_EVENT = 8,     /* events; of each slot alone */
+	BUCKET_PROVED = 9,    /* packets parked of senders that have answered a challenge */
+	BUCKET_COPY = 10,     /* copies of challenged SYNs */
 	BUCKETS = 12,	      /* with room for more kinds without a new layout */
 };
 
@@ -322,6 +324,11 @@ struct answer {
 	__u64 time; /* ns, CLOCK_MONOTONIC (coarse) */
 	__u32 slot;
 	__u8 pad[4];
+};
+
+/* proofs (LRU): connection attempt (client -> webspace) whose client has answered a challenge. */
+struct proof {
+	__u64 time; /* ns, CLOCK_MONOTONIC (coarse) */
 };
 
 enum event_kind {

@@ -96,6 +96,8 @@ static __noinline int tunnel_held(CTX *ctx, struct pkt *p, const struct endpoint
 	if (held == CHALLENGE) {
 		park_copy(ctx, slot);
 		v = challenge(ctx, p, ip, p->dport);
+		if (!v)
+			count_drop(ctx, slot, REASON_CHALLENGED, HOOK_UNDERLAY);
 	} else {
 		v = reset(ctx, p);
 	}

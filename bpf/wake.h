@@ -102,6 +102,37 @@ static __always_inline bool is_expected(const struct pkt *p, __be32 ip, __u16 dp
 	return true;
 }
 
+/* The connection that a SYN or the answer to its challenge is about. */
+static __always_inline void attempt(struct tuple *t, const struct pkt *p, __be32 ip, __u16 dport)
+{
+	set_v4(&t->src, p->saddr);
+	set_v4(&t->dst, ip);
+	t->sport = p->sport;
+	t->dport = dport;
+	t->proto = IPPROTO_TCP;
+	t->pad[0] = t->pad[1] = t->pad[2] = 0;
+}
+
+static __noinline int note_proof(const struct pkt *p, __be32 ip, __u16 dport)
+{
+	struct tuple t __attribute__((aligned(8)));
+	struct proof now = {.time = bpf_ktime_get_coarse_ns()};
+
+	attempt(&t, p, ip, dport);
+	return bpf_map_update_elem(&proofs, &t, &now, BPF_ANY);
+}
+
+/* Has the sender of a SYN answered its challenge? So that it is not lost in the flood which that SYN came with. */
+static __noinline bool has_proved(const struct pkt *p, __be32 ip, __u16 dport)
+{
+	struct tuple t __attribute__((aligned(8)));
+	struct proof *proof;
+
+	attempt(&t, p, ip, dport);
+	proof = bpf_map_lookup_elem(&proofs, &t);
+	return proof && (bpf_ktime_get_coarse_ns() - proof->time) >> COOKIE_PERIOD == 0;
+}
+
 /* The reset that answers a challenge is the proof that its sender exists. */
 static __noinline int judge_reset(CTX *ctx, const struct pkt *p, const struct endpoint *ep, __u16 dport)
 {
@@ -119,6 +150,7 @@ static __noinline int judge_reset(CTX *ctx, const struct pkt *p, const struct en
 	if ((bpf_ntohl(seq) & 0xffff) != cookie(s, p, get_v4(&ep->ip), dport, 0) &&
 	    (bpf_ntohl(seq) & 0xffff) != cookie(s, p, get_v4(&ep->ip), dport, 1))
 		return -REASON_CHALLENGE_FAILED;
+	note_proof(p, get_v4(&ep->ip), dport);
 	tell(EVENT_VERIFIED, &ep->ip, ep->slot, dport, IPPROTO_TCP, p->saddr, p->sport);
 	return -REASON_CHALLENGE_ANSWERED;
 }
@@ -160,8 +192,13 @@ GLOBAL int hold(const struct pkt *p, const struct endpoint *ep, __u32 dport, __u
 		goto reset;
 	}
 	v = own ? -REASON_ASLEEP : may_wake(p, ep, dport);
-	if (v == CHALLENGE && ep->state == ENDPOINT_BOOTING) /* somebody was verified */
-		v = PARK;
+	if (v == CHALLENGE && has_proved(p, get_v4(&ep->ip), dport))
+		return take_both(ep->slot, BUCKET_PROVED, proved_rate, proved_burst, node_proved_rate, node_proved_burst) ? PARK :
+															     -REASON_WAKE_RATE;
+	/* It boots because somebody was verified: others need not prove anything, unless they come in a flood. */
+	if (v == CHALLENGE && ep->state == ENDPOINT_BOOTING &&
+	    take_both(ep->slot, BUCKET_PARK, park_rate, park_burst, node_park_rate, node_park_burst))
+		return PARK;
 	if (v == PARK)
 		return take_both(ep->slot, BUCKET_PARK, park_rate, park_burst, node_park_rate, node_park_burst) ? PARK : -REASON_WAKE_RATE;
 	if (v == CHALLENGE)

@@ -3,8 +3,11 @@ package bpf_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	. "github.com/lanyard-project/lanyard/bpf/packettest"
 )
@@ -143,7 +146,8 @@ func TestWakeRates(t *testing.T) {
 		{"park", "port", w.WS2.Name, BucketPark, wakeLAN, lan().TCP(1000, 80, "S", 1410).Bytes(), "", "wake_rate"},
 		{"datagrams", "port", w.WS2.Name, BucketPark, wakeLAN, lan().UDP(1000, 53).Bytes(), "", "wake_rate"},
 		{"reset", "underlay", underlay, BucketReset, 0, came(w).TCP(40000, 8080, "A", 0).Bytes(), "", "asleep"},
-		{"challenge", "underlay", underlay, BucketChallenge, wakeForward | wakeVerified, came(w).TCP(40000, 8080, "S", 0).Bytes(), "", "wake_rate"},
+		{"challenge", "underlay", underlay, BucketChallenge, wakeForward | wakeVerified, came(w).TCP(40000, 8080, "S", 0).Bytes(), "challenged", "wake_rate"},
+		{"proved", "underlay", underlay, BucketProved, wakeForward | wakeVerified, came(w).TCP(40000, 8080, "S", 0).Bytes(), "", "wake_rate"},
 		{"guess", "underlay", underlay, BucketVerify, wakeForward | wakeVerified, came(w).TCP(40000, 8080, "R", 0).Bytes(), "challenge_failed", "wake_rate"},
 	} {
 		for _, fill := range []struct {
@@ -153,6 +157,9 @@ func TestWakeRates(t *testing.T) {
 		}{{"own", 5, 100, 5, 15}, {"node", 100, 7, 7, 13}, {"none", 0, 100, 0, 20}} {
 			t.Run(c.name+", "+fill.name, func(t *testing.T) {
 				err := errors.Join(w.Reset(), laid(Asleep, c.wake, false)(w), w.Fill(w.WS1.Slot, c.kind, fill.own), w.Fill(0, c.kind, fill.node))
+				if c.kind == BucketProved {
+					err = errors.Join(err, proved(w, w.Client, w.WS1.IP, 40000, 80))
+				}
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -188,6 +195,46 @@ func TestWakeRates(t *testing.T) {
 	}
 }
 
+// proved notes that the client of a connection has answered a challenge.
+func proved(w *World, client, ws netip.Addr, sport, port uint16) error {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
+		return err
+	}
+	return w.Tables["proofs"].Put(Record{"src": client, "dst": ws, "sport": sport, "dport": port, "proto": 6}, Record{"time": uint64(ts.Nano())})
+}
+
+// TestChallengeWhileBooting: one that boots parks the SYNs of all. In a flood, those that find no room are challenged, and who
+// has answered finds room.
+func TestChallengeWhileBooting(t *testing.T) {
+	n := Fixture()
+	n.Still = true
+	w := open(t, n, nil)
+	syn := came(w).TCP(40000, 8080, "S", 1410).Bytes()
+	for _, c := range []struct {
+		name   string
+		kind   uint32
+		proved bool
+		to     string
+		reason string
+	}{
+		{"room", BucketPark, false, Parking, ""},
+		{"no room", BucketChallenge, false, underlay, "challenged"},
+		{"no room, and has answered", BucketProved, true, Parking, ""},
+		{"nothing at all", BucketReset, false, "", "wake_rate"},
+	} {
+		Case{Name: c.name, Program: "underlay", On: underlay, In: syn, AnyOut: true, Reason: c.reason,
+			Want: map[bool]Verdict{true: Sent, false: Drop}[c.to != ""], To: Redirect{How: map[bool]How{true: ToDevice}[c.to != ""]}, ToName: c.to,
+			With: func(w *World) error {
+				err := errors.Join(laid(Booting, wakeForward|wakeVerified, false)(w), w.Fill(w.WS1.Slot, c.kind, 5), w.Fill(0, c.kind, 5))
+				if c.proved {
+					err = errors.Join(err, proved(w, w.Client, w.WS1.IP, 40000, 80))
+				}
+				return err
+			}}.Run(t, w)
+	}
+}
+
 // TestForwardWake: the word of a forward is above that of the webspace.
 func TestForwardWake(t *testing.T) {
 	w := world(t)
@@ -203,8 +250,8 @@ func TestForwardWake(t *testing.T) {
 		{"any, where others are verified", wakeForward | wakeVerified, any, "", Parking},
 		{"never, where others may", wakeForward, never, "wake_denied", ""},
 		{"never, and a refusal", wakeForward | wakeRefuse, never, "", underlay},
-		{"verified, where others are not", wakeForward, verified, "", underlay}, // the challenge
-		{"verified alone", 0, verified, "", underlay},
+		{"verified, where others are not", wakeForward, verified, "challenged", underlay},
+		{"verified alone", 0, verified, "challenged", underlay},
 	} {
 		kase := Case{Name: c.name, Program: "underlay", On: underlay, In: came(w).TCP(40000, 8080, "S", 1410).Bytes(), AnyOut: true,
 			With: func(w *World) error {
@@ -213,7 +260,7 @@ func TestForwardWake(t *testing.T) {
 				}
 				return laid(Asleep, c.wake, false)(w)
 			}}
-		if kase.Want, kase.Reason = Drop, c.reason; c.reason == "" {
+		if kase.Want, kase.Reason = Drop, c.reason; c.to != "" {
 			kase.Want, kase.To, kase.ToName = Sent, Redirect{How: ToDevice}, c.to
 		}
 		kase.Run(t, w)

@@ -33,6 +33,7 @@ const (
 	XdpMapPeers               = "peers"
 	XdpMapPorts               = "ports"
 	XdpMapPrefixes            = "prefixes"
+	XdpMapProofs              = "proofs"
 	XdpMapScratch             = "scratch"
 	XdpMapSettings            = "settings"
 	XdpMapShares              = "shares"
@@ -42,6 +43,8 @@ const (
 	XdpVarBridgeIfindex       = "bridge_ifindex"
 	XdpVarChallengeBurst      = "challenge_burst"
 	XdpVarChallengeRate       = "challenge_rate"
+	XdpVarCopyBurst           = "copy_burst"
+	XdpVarCopyRate            = "copy_rate"
 	XdpVarErrorBurst          = "error_burst"
 	XdpVarErrorRate           = "error_rate"
 	XdpVarEventBurst          = "event_burst"
@@ -74,10 +77,14 @@ const (
 	XdpVarNatLast             = "nat_last"
 	XdpVarNodeChallengeBurst  = "node_challenge_burst"
 	XdpVarNodeChallengeRate   = "node_challenge_rate"
+	XdpVarNodeCopyBurst       = "node_copy_burst"
+	XdpVarNodeCopyRate        = "node_copy_rate"
 	XdpVarNodeIp              = "node_ip"
 	XdpVarNodeMac             = "node_mac"
 	XdpVarNodeParkBurst       = "node_park_burst"
 	XdpVarNodeParkRate        = "node_park_rate"
+	XdpVarNodeProvedBurst     = "node_proved_burst"
+	XdpVarNodeProvedRate      = "node_proved_rate"
 	XdpVarNodeResetBurst      = "node_reset_burst"
 	XdpVarNodeResetRate       = "node_reset_rate"
 	XdpVarNodeVerifyBurst     = "node_verify_burst"
@@ -85,6 +92,8 @@ const (
 	XdpVarParkBurst           = "park_burst"
 	XdpVarParkRate            = "park_rate"
 	XdpVarParkingIfindex      = "parking_ifindex"
+	XdpVarProvedBurst         = "proved_burst"
+	XdpVarProvedRate          = "proved_rate"
 	XdpVarResetBurst          = "reset_burst"
 	XdpVarResetRate           = "reset_rate"
 	XdpVarRouteIfindex        = "route_ifindex"
@@ -166,6 +175,7 @@ type XdpMapSpecs struct {
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
+	Proofs      *ebpf.MapSpec `ebpf:"proofs"`
 	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
 	Settings    *ebpf.MapSpec `ebpf:"settings"`
 	Shares      *ebpf.MapSpec `ebpf:"shares"`
@@ -180,6 +190,8 @@ type XdpVariableSpecs struct {
 	BridgeIfindex       *ebpf.VariableSpec `ebpf:"bridge_ifindex"`
 	ChallengeBurst      *ebpf.VariableSpec `ebpf:"challenge_burst"`
 	ChallengeRate       *ebpf.VariableSpec `ebpf:"challenge_rate"`
+	CopyBurst           *ebpf.VariableSpec `ebpf:"copy_burst"`
+	CopyRate            *ebpf.VariableSpec `ebpf:"copy_rate"`
 	ErrorBurst          *ebpf.VariableSpec `ebpf:"error_burst"`
 	ErrorRate           *ebpf.VariableSpec `ebpf:"error_rate"`
 	EventBurst          *ebpf.VariableSpec `ebpf:"event_burst"`
@@ -212,10 +224,14 @@ type XdpVariableSpecs struct {
 	NatLast             *ebpf.VariableSpec `ebpf:"nat_last"`
 	NodeChallengeBurst  *ebpf.VariableSpec `ebpf:"node_challenge_burst"`
 	NodeChallengeRate   *ebpf.VariableSpec `ebpf:"node_challenge_rate"`
+	NodeCopyBurst       *ebpf.VariableSpec `ebpf:"node_copy_burst"`
+	NodeCopyRate        *ebpf.VariableSpec `ebpf:"node_copy_rate"`
 	NodeIp              *ebpf.VariableSpec `ebpf:"node_ip"`
 	NodeMac             *ebpf.VariableSpec `ebpf:"node_mac"`
 	NodeParkBurst       *ebpf.VariableSpec `ebpf:"node_park_burst"`
 	NodeParkRate        *ebpf.VariableSpec `ebpf:"node_park_rate"`
+	NodeProvedBurst     *ebpf.VariableSpec `ebpf:"node_proved_burst"`
+	NodeProvedRate      *ebpf.VariableSpec `ebpf:"node_proved_rate"`
 	NodeResetBurst      *ebpf.VariableSpec `ebpf:"node_reset_burst"`
 	NodeResetRate       *ebpf.VariableSpec `ebpf:"node_reset_rate"`
 	NodeVerifyBurst     *ebpf.VariableSpec `ebpf:"node_verify_burst"`
@@ -223,6 +239,8 @@ type XdpVariableSpecs struct {
 	ParkBurst           *ebpf.VariableSpec `ebpf:"park_burst"`
 	ParkRate            *ebpf.VariableSpec `ebpf:"park_rate"`
 	ParkingIfindex      *ebpf.VariableSpec `ebpf:"parking_ifindex"`
+	ProvedBurst         *ebpf.VariableSpec `ebpf:"proved_burst"`
+	ProvedRate          *ebpf.VariableSpec `ebpf:"proved_rate"`
 	ResetBurst          *ebpf.VariableSpec `ebpf:"reset_burst"`
 	ResetRate           *ebpf.VariableSpec `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.VariableSpec `ebpf:"route_ifindex"`
@@ -275,6 +293,7 @@ type XdpMaps struct {
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
+	Proofs      *ebpf.Map `ebpf:"proofs"`
 	Scratch     *ebpf.Map `ebpf:"scratch"`
 	Settings    *ebpf.Map `ebpf:"settings"`
 	Shares      *ebpf.Map `ebpf:"shares"`
@@ -301,6 +320,7 @@ func (m *XdpMaps) Close() error {
 		m.Peers,
 		m.Ports,
 		m.Prefixes,
+		m.Proofs,
 		m.Scratch,
 		m.Settings,
 		m.Shares,
@@ -316,6 +336,8 @@ type XdpVariables struct {
 	BridgeIfindex       *ebpf.Variable `ebpf:"bridge_ifindex"`
 	ChallengeBurst      *ebpf.Variable `ebpf:"challenge_burst"`
 	ChallengeRate       *ebpf.Variable `ebpf:"challenge_rate"`
+	CopyBurst           *ebpf.Variable `ebpf:"copy_burst"`
+	CopyRate            *ebpf.Variable `ebpf:"copy_rate"`
 	ErrorBurst          *ebpf.Variable `ebpf:"error_burst"`
 	ErrorRate           *ebpf.Variable `ebpf:"error_rate"`
 	EventBurst          *ebpf.Variable `ebpf:"event_burst"`
@@ -348,10 +370,14 @@ type XdpVariables struct {
 	NatLast             *ebpf.Variable `ebpf:"nat_last"`
 	NodeChallengeBurst  *ebpf.Variable `ebpf:"node_challenge_burst"`
 	NodeChallengeRate   *ebpf.Variable `ebpf:"node_challenge_rate"`
+	NodeCopyBurst       *ebpf.Variable `ebpf:"node_copy_burst"`
+	NodeCopyRate        *ebpf.Variable `ebpf:"node_copy_rate"`
 	NodeIp              *ebpf.Variable `ebpf:"node_ip"`
 	NodeMac             *ebpf.Variable `ebpf:"node_mac"`
 	NodeParkBurst       *ebpf.Variable `ebpf:"node_park_burst"`
 	NodeParkRate        *ebpf.Variable `ebpf:"node_park_rate"`
+	NodeProvedBurst     *ebpf.Variable `ebpf:"node_proved_burst"`
+	NodeProvedRate      *ebpf.Variable `ebpf:"node_proved_rate"`
 	NodeResetBurst      *ebpf.Variable `ebpf:"node_reset_burst"`
 	NodeResetRate       *ebpf.Variable `ebpf:"node_reset_rate"`
 	NodeVerifyBurst     *ebpf.Variable `ebpf:"node_verify_burst"`
@@ -359,6 +385,8 @@ type XdpVariables struct {
 	ParkBurst           *ebpf.Variable `ebpf:"park_burst"`
 	ParkRate            *ebpf.Variable `ebpf:"park_rate"`
 	ParkingIfindex      *ebpf.Variable `ebpf:"parking_ifindex"`
+	ProvedBurst         *ebpf.Variable `ebpf:"proved_burst"`
+	ProvedRate          *ebpf.Variable `ebpf:"proved_rate"`
 	ResetBurst          *ebpf.Variable `ebpf:"reset_burst"`
 	ResetRate           *ebpf.Variable `ebpf:"reset_rate"`
 	RouteIfindex        *ebpf.Variable `ebpf:"route_ifindex"`

@@ -26,6 +26,7 @@ var purposes = map[string]string{
 	"drops": "slot and reason -> packets and bytes", "drop_samples": "headers of frames that were refused", "buckets": "token buckets",
 	"settings": "what changes while programs run", "owners": "slot -> name of the webspace", "builds": "program -> where it came from",
 	"answered": "ports of booting webspaces that have answered", "netns": "inode of a network namespace -> the webspace whose sockets are watched",
+	"proofs":  "connection attempt -> when its client answered a challenge",
 	"sockets": "open TCP connections of watched webspaces", "events": "hints of waking and sleeping, for the daemon",
 }
 

@@ -91,6 +91,8 @@ const (
 	ReasonChallengeAnswered Reason = 42
 	// ReasonChallengeFailed: A reset for a sleeping webspace that answers no challenge.
 	ReasonChallengeFailed Reason = 43
+	// ReasonChallenged: A SYN that was answered with a challenge instead of being delivered.
+	ReasonChallenged Reason = 44
 )
 
 var reasonNames = [...]string{
@@ -138,6 +140,7 @@ var reasonNames = [...]string{
 	ReasonBootingRefusal:     "booting_refusal",
 	ReasonChallengeAnswered:  "challenge_answered",
 	ReasonChallengeFailed:    "challenge_failed",
+	ReasonChallenged:         "challenged",
 }
 
 var reasonDocs = [...]string{
@@ -185,4 +188,5 @@ var reasonDocs = [...]string{
 	ReasonBootingRefusal:     "A booting webspace refused what it may soon accept; the refusal is held back.",
 	ReasonChallengeAnswered:  "The reset that answers a challenge. Its sender exists, and its next SYN wakes the webspace.",
 	ReasonChallengeFailed:    "A reset for a sleeping webspace that answers no challenge.",
+	ReasonChallenged:         "A SYN that was answered with a challenge instead of being delivered.",
 }

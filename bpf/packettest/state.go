@@ -28,7 +28,7 @@ func (w *World) constants() map[string]any {
 		"lan_mtu": w.MTU, "uplink_mtu": int(w.MTU) + TunnelSize,
 	}
 	if w.Still {
-		for _, name := range []string{"park_rate", "reset_rate", "challenge_rate", "verify_rate"} {
+		for _, name := range []string{"park_rate", "reset_rate", "challenge_rate", "verify_rate", "proved_rate", "copy_rate"} {
 			all[name], all["node_"+name] = 0, 0
 		}
 	}
@@ -41,6 +41,9 @@ const (
 	BucketReset
 	BucketChallenge
 	BucketVerify
+	_
+	BucketProved
+	BucketCopy
 	buckets = 12
 )
 

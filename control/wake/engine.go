@@ -53,14 +53,13 @@ type space struct {
 
 // Stats counts since New.
 type Stats struct {
-	Parked     uint64 // frames that came from the dataplane
-	Strange    uint64 // of them, not for a webspace of this node, or not understood
-	Dropped    uint64 // of them, not held for want of room
-	Injected   uint64 // sent on, repetitions included
-	Refused    uint64 // answered with a reset
-	Challenged uint64
-	Unproven   uint64            // held, and dropped because nobody proved anything
-	Denied     map[string]uint64 // packets that were not let wake, by reason
+	Parked   uint64            // frames that came from the dataplane
+	Strange  uint64            // of them, not for a webspace of this node, or not understood
+	Dropped  uint64            // of them, not held for want of room
+	Injected uint64            // sent on, repetitions included
+	Refused  uint64            // answered with a reset
+	Unproven uint64            // held, and dropped because nobody proved anything
+	Denied   map[string]uint64 // packets that were not let wake, by reason
 
 	Queued, HeldFrames, HeldBytes int // now
 }

@@ -74,19 +74,27 @@ func (e *Engine) verified(s *space, v dataplane.Event, now time.Time) {
 			f.Unverified, found = false, f
 		}
 	}
-	if found == nil { // its SYN has not been read yet, or had to make room: it will be known when it comes (again)
+	f := dataplane.Frame{IP: v.IP, Proto: dataplane.TCP, Peer: v.Peer, PeerPort: v.PeerPort, Port: v.Port}
+	if found != nil {
+		f = *found
+	} else { // its SYN has not been read yet, or was lost in a flood: it will be known when it comes (again), and found awake
 		s.proved = append(s.proved[max(0, len(s.proved)-provedMost+1):], proof{t, now})
-		return
 	}
 	if s.job != nil && s.job.admits() {
 		s.job.tell()
 		return
 	}
-	f := *found
+	if s.job == nil && s.life == dataplane.LifeAwake {
+		return // by now
+	}
 	if what, why := e.judge(s, f, now); what == wakes {
 		e.wakeFor(s, e.causeOf(s, f.Proto, t.peer, f.Port), now)
 	} else {
 		s.hold.take(func(f dataplane.Frame) bool { return tupleOf(f) == t })
+		if found == nil {
+			e.stats.Denied[why]++
+			return
+		}
 		e.deny(f, why)
 	}
 }

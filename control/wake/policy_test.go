@@ -3,6 +3,7 @@ package wake
 import (
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
@@ -98,6 +99,34 @@ func TestVerified(t *testing.T) {
 		}
 		if got := w.got(&w.injected); len(got) == 0 || got[0].Peer != real.Addr() {
 			t.Errorf("the first that was sent on is %+v", got)
+		}
+	})
+}
+
+// Who answers a challenge whose SYN a flood has pushed out is there all the same: it boots, and the client's next SYN is
+// known.
+func TestVerifiedWithoutItsSYN(t *testing.T) {
+	run(t, Config{}, func(t *testing.T, w *world) {
+		ws := w.add(1, box{target: Target{Rule: webspace.WakeRule{Policy: webspace.WakeVerified}}})
+		w.look()
+		real := netip.MustParseAddrPort("203.0.113.77:5555")
+		verified := dataplane.Event{Kind: dataplane.EventVerified, IP: ws.target.Addr, Proto: dataplane.TCP, Port: webPort, Peer: real.Addr(), PeerPort: real.Port()}
+		w.events <- verified
+		synctest.Wait()
+		f := packetTo(ws.target.Addr, dataplane.TCP, real, webPort, "")
+		f.Unverified = true
+		w.frames <- f
+		time.Sleep(2 * time.Second)
+		w.events <- verified // late: it is awake
+		time.Sleep(time.Second)
+		if s := w.state(ws); s.Life != dataplane.LifeAwake || w.starts(ws) != 1 {
+			t.Fatalf("%d starts, %+v", w.starts(ws), s)
+		}
+		if r := w.ledger(); len(r) != 1 || r[0].Cause.Peer != real {
+			t.Errorf("ledger: %+v", r)
+		}
+		if got := w.got(&w.injected); len(got) == 0 || got[0].Peer != real.Addr() {
+			t.Errorf("sent on: %+v", got)
 		}
 	})
 }
