@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -11,7 +10,7 @@ import (
 )
 
 // from has a message handled as if it came from an address.
-func from(t *testing.T, s *Server, c *net.UDPConn, ip string, m *dns.Msg, now int64) *dns.Msg {
+func from(t *testing.T, s *Server, c *udpSocket, ip string, m *dns.Msg, now int64) *dns.Msg {
 	t.Helper()
 	wire, err := m.Pack()
 	if err != nil {
@@ -77,6 +76,11 @@ func TestRate(t *testing.T) {
 
 // A webspace whose questions are all open does not keep others from asking.
 func TestShare(t *testing.T) {
+	nowhere, err := openUDP(netip.MustParseAddrPort("127.0.0.1:0")) // answers to the addresses below end here
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nowhere.close)
 	release := make(chan struct{})
 	free := sync.OnceFunc(func() { close(release) })
 	defer free()
@@ -85,11 +89,6 @@ func TestShare(t *testing.T) {
 	c.Open, c.Share = 6, 4
 	s := newServer(t, c)
 	run(t, s)
-	nowhere, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}) // answers to the addresses below end here
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nowhere.Close()
 	names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 	ask := func(ip, name string) bool { // false: refused
 		r := from(t, s, nowhere, ip, question1(name+".example.org", dns.TypeA), s.now())

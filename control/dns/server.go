@@ -2,17 +2,16 @@ package dns
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
-	"runtime"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,7 +19,6 @@ const (
 	checkEvery = 2 * time.Second
 	retryMin   = 200 * time.Millisecond
 	retryMax   = 10 * time.Second
-	workersMax = 4
 )
 
 // Server answers queries. Make one with New, tell it with SetRecords, and let it Run.
@@ -138,25 +136,28 @@ func (s *Server) serve(ctx context.Context) error {
 		return err
 	}
 	defer socks.close()
+	end, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	defer unix.Close(end)
 	g, ctx := errgroup.WithContext(ctx)
 	s.flights.begin(ctx)
 	defer s.flights.end()
-	for range min(runtime.GOMAXPROCS(0), workersMax) {
-		g.Go(func() error { return s.serveUDP(ctx, socks.udp) })
-	}
+	g.Go(func() error { return s.serveUDP(ctx, socks.udp, end) })
 	g.Go(func() error { return s.serveTCP(ctx, socks.tcp) })
 	g.Go(func() error { return s.follow(ctx, socks) })
 	for _, u := range s.upstreams {
 		g.Go(func() error { s.watch(ctx, u); return nil })
 	}
-	at := socks.udp.LocalAddr().(*net.UDPAddr).AddrPort()
+	at := socks.udp.addr()
 	s.bound.Store(&at)
 	s.running.Store(true)
 	defer s.running.Store(false)
 	s.log.Info("dns: listening", "address", at, "zone", s.config.Zone, "upstreams", len(s.upstreams), "inherited", socks.inherited)
 	// What waits in the sockets when this ends is for who takes them over.
 	stop := context.AfterFunc(ctx, func() {
-		_ = socks.udp.SetReadDeadline(time.Unix(1, 0))
+		_, _ = unix.Write(end, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // stays readable: nobody reads it
 		_ = socks.tcp.SetDeadline(time.Unix(1, 0))
 	})
 	defer stop()
@@ -227,5 +228,3 @@ func presentation(name []byte) string {
 	}
 	return string(out)
 }
-
-var errClosed = errors.New("the socket was closed")

@@ -23,7 +23,7 @@ const (
 
 // sockets are what a running server holds.
 type sockets struct {
-	udp       *net.UDPConn
+	udp       *udpSocket
 	tcp       *net.TCPListener
 	index     int // of the interface that the filter lets in
 	drops     uint32
@@ -37,14 +37,10 @@ func (s *Server) open() (*sockets, error) {
 		s.log.Warn("dns: sockets that were kept are of no use; opening new ones", "err", err)
 	}
 	var err error
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return control(c, prepare) }}
-	config.SetMultipathTCP(false) // Go's default since 1.24, and such a socket takes no filter (see guard)
 	if socks.udp == nil {
-		var c net.PacketConn
-		if c, err = config.ListenPacket(context.Background(), "udp4", s.config.Listen.String()); err != nil {
+		if socks.udp, err = openUDP(s.config.Listen); err != nil {
 			return nil, errors.Join(fmt.Errorf("open UDP %v (is another DNS server running?): %w", s.config.Listen, err), socks.close())
 		}
-		socks.udp = c.(*net.UDPConn)
 		if err := s.keep(socketUDP, socks.udp); err != nil {
 			s.log.Warn("dns: the socket will not survive a restart", "err", err)
 		}
@@ -53,8 +49,10 @@ func (s *Server) open() (*sockets, error) {
 		var l net.Listener
 		at := s.config.Listen
 		if at.Port() == 0 {
-			at = socks.udp.LocalAddr().(*net.UDPAddr).AddrPort()
+			at = socks.udp.addr()
 		}
+		config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return control(c, prepare) }}
+		config.SetMultipathTCP(false) // Go's default since 1.24, and such a socket takes no filter (see guard)
 		if l, err = config.Listen(context.Background(), "tcp4", at.String()); err != nil {
 			return nil, errors.Join(fmt.Errorf("open TCP %v (is another DNS server running?): %w", at, err), socks.close())
 		}
@@ -93,12 +91,12 @@ func (s *Server) inherit(socks *sockets) error {
 	}
 	var errs []error
 	if f := s.config.Sockets.Take(socketUDP); f != nil {
-		c, err := net.FilePacketConn(f)
+		u, err := adoptUDP(f, s.config.Listen)
 		f.Close()
-		if u, ok := c.(*net.UDPConn); ok && u.LocalAddr().String() == s.config.Listen.String() {
+		if err == nil {
 			socks.udp, socks.inherited = u, true
 		} else {
-			errs = append(errs, s.other(c, socketUDP, err))
+			errs = append(errs, fmt.Errorf("%s: %w", socketUDP, err))
 		}
 	}
 	if f := s.config.Sockets.Take(socketTCP); f != nil {
@@ -165,14 +163,14 @@ func (k *sockets) guard(device string) error {
 	attach := func(fd int) error {
 		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]})
 	}
-	for _, c := range []syscall.Conn{k.udp, k.tcp} {
-		raw, err := c.SyscallConn()
-		if err == nil {
+	if err = attach(k.udp.fd); err == nil {
+		var raw syscall.RawConn
+		if raw, err = k.tcp.SyscallConn(); err == nil {
 			err = control(raw, attach)
 		}
-		if err != nil {
-			return fmt.Errorf("let in only what arrives by %s: %w", device, err)
-		}
+	}
+	if err != nil {
+		return fmt.Errorf("let in only what arrives by %s: %w", device, err)
 	}
 	k.index = index
 	return nil
@@ -180,25 +178,18 @@ func (k *sockets) guard(device string) error {
 
 // lost gives how many queries the kernel dropped since the last call.
 func (k *sockets) lost() uint64 {
-	raw, err := k.udp.SyscallConn()
+	now, err := k.udp.drops()
 	if err != nil {
 		return 0
 	}
-	var n uint64
-	_ = control(raw, func(fd int) error {
-		info, err := meminfo(fd)
-		if err == nil {
-			n = uint64(info - k.drops)
-			k.drops = info
-		}
-		return err
-	})
+	n := uint64(now - k.drops)
+	k.drops = now
 	return n
 }
 
 func (k *sockets) close() error {
 	if k.udp != nil {
-		k.udp.Close()
+		k.udp.close()
 	}
 	if k.tcp != nil {
 		k.tcp.Close()
