@@ -19,6 +19,7 @@ var Capabilities = []Capability{
 	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "attaching programs, devices, neighbours"},
 	{unix.CAP_NET_RAW, "CAP_NET_RAW", "DHCP over packet sockets"},
 	{unix.CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE", "DHCP's UDP port 67"},
+	{unix.CAP_NET_BROADCAST, "CAP_NET_BROADCAST", "hearing that the address of a booting webspace is up"},
 	{unix.CAP_PERFMON, "CAP_PERFMON", "verification of programs that handle pointers"},
 }
 

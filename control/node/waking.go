@@ -11,6 +11,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/ledger"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/wake"
+	"github.com/lanyard-project/lanyard/control/wake/reach"
 	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -54,4 +55,5 @@ func (w *waking) connect(c config.Config, d *dhcp.Config, a *agent.Config) {
 func (w *waking) start(start func(name string, part func(context.Context) error)) {
 	start("ledger", w.ledger.Run)
 	start("wake", w.engine.Run)
+	start("reach", func(ctx context.Context) error { return reach.Watch(ctx, w.engine.Reachable) })
 }

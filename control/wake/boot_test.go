@@ -46,6 +46,25 @@ func TestTheFirstPacketBoots(t *testing.T) {
 	}
 }
 
+// The kernel's notice that an address is up makes the held SYN go at once, and not with the next repetition.
+func TestAnAddressThatComesUpIsTried(t *testing.T) {
+	c := Config{Times: Times{RepeatFirst: time.Second, RepeatMost: time.Second}}
+	run(t, c, func(t *testing.T, w *world) {
+		ws := w.add(1, box{listen: 205 * time.Millisecond, address: 260 * time.Millisecond, quiet: true, routes: true})
+		w.look()
+		w.e.Reachable(ws.target.Addr) // whoever says so: it wakes nobody
+		if d := w.state(ws).Doing; d != "" {
+			t.Fatalf("it is being %s", d)
+		}
+		w.send(ws, dataplane.TCP, client(1), webPort, "")
+		time.Sleep(10 * time.Second)
+		r := w.ledger()
+		if len(r) != 1 || r[0].Split.Delivered < ws.address || r[0].Split.Delivered > ws.address+time.Millisecond {
+			t.Errorf("ledger: %+v", r)
+		}
+	})
+}
+
 func TestManyClientsOneStart(t *testing.T) {
 	run(t, Config{}, func(t *testing.T, w *world) {
 		ws := w.add(1, box{})

@@ -65,6 +65,17 @@ func (e *Engine) Leased(addr netip.Addr) {
 	s.job.tell()
 }
 
+// Reachable tells that an address, or a way to answer from it, has come up somewhere. Anybody's webspace may say so: it makes
+// a try worth while, and is no proof.
+func (e *Engine) Reachable(addr netip.Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.spaces[addr]; s != nil && s.job != nil && s.job.kind == ledger.Wake {
+		s.job.fresh = true
+		s.job.tell()
+	}
+}
+
 // verified: the sender of a held SYN is there. mu is held.
 func (e *Engine) verified(s *space, v dataplane.Event, now time.Time) {
 	t := tuple{dataplane.TCP, netip.AddrPortFrom(v.Peer, v.PeerPort), v.Port}

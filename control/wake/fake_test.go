@@ -55,6 +55,7 @@ type box struct {
 	dies     bool          // its init ends as soon as it is started
 	silent   bool          // the kernel raises no events of its sockets
 	quiet    bool          // nor of its first frame
+	routes   bool          // the kernel tells of its address
 	stopping time.Duration // a stop takes that long
 	freezing time.Duration
 	freezeErr,
@@ -185,6 +186,9 @@ func (w *world) live(b *box) {
 	}}}
 	if !b.quiet {
 		list = append(list, moment{b.address, func() { send(dataplane.EventFirstFrame, 0, 0) }})
+	}
+	if b.routes {
+		list = append(list, moment{b.address, func() { w.e.Reachable(b.target.Addr) }})
 	}
 	if !b.silent {
 		list = append(list, moment{b.listen, func() { send(dataplane.EventListen, dataplane.TCP, webPort) }},

@@ -87,6 +87,9 @@ type readiness struct {
 	rest    time.Duration
 }
 
+// lookLeast is between two looks, whatever is said to have happened.
+const lookLeast = time.Millisecond
+
 // nextPause is RepeatFirst for a while, then ever more.
 func (r *readiness) nextPause() time.Duration {
 	t := &r.e.c.Times
@@ -100,7 +103,7 @@ func (r *readiness) nextPause() time.Duration {
 func (r *readiness) look(now time.Time) {
 	e, s, j := r.e, r.s, r.j
 	e.mu.Lock()
-	port, needs := s.port, r.needsSockets()
+	port, needs, fresh := s.port, r.needsSockets(), j.fresh
 	e.mu.Unlock()
 	if !port {
 		return
@@ -117,7 +120,11 @@ func (r *readiness) look(now time.Time) {
 			}
 		}
 	}
-	if !needs || now.Sub(r.looked) < r.rest {
+	rest := r.rest
+	if fresh { // it says that something has come
+		rest = min(rest, lookLeast)
+	}
+	if !needs || now.Sub(r.looked) < rest {
 		return
 	}
 	sockets, err := e.box.Sockets(r.pid, j.of.Addr)

@@ -13,15 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lanyard-project/lanyard/control/wake"
+	"github.com/lanyard-project/lanyard/control/wake/reach"
 	"github.com/lanyard-project/lanyard/hack/lab"
 )
 
 // look is how often it is looked whether a container that is being started has its network namespace already.
 const look = 200 * time.Microsecond
 
-// accepts waits until a webspace that is being started could accept a connection, and says since when: its address is up
-// (the kernel's notice of it, in that namespace) and its port listens (a stamp of the kernel's). That is what LXD alone
-// needs, seen without a packet that could help or disturb; both LXD's own start and a wake are measured by it.
+// accepts waits until a webspace that is being started could accept a connection from outside, and says since when: its
+// address and its default route are up (the kernel's notice of them, in that namespace) and its port listens (a stamp of the
+// kernel's). That is what LXD alone needs, seen without a packet that could help or disturb; both LXD's own start and a wake
+// are measured by it.
 func (w *world) accepts(ctx context.Context, s *lab.Webspace) (at stamp, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -60,7 +62,7 @@ func (w *world) watch(ctx context.Context, s *lab.Webspace) (stamp, error) {
 		if c, err = w.box.Find(s.Name); err != nil || c.Netns == 0 {
 			continue
 		}
-		up, err = addressed(ctx, c, s.IP)
+		up, err = routed(ctx, c, s.IP)
 		if errors.Is(err, errGone) {
 			continue // it was one on its way down
 		}
@@ -86,8 +88,9 @@ func pause(ctx context.Context) error {
 
 var errGone = errors.New("the network namespace has gone")
 
-// addressed joins the network namespace of a container, and waits there until it has an address. The thread must end afterwards.
-func addressed(ctx context.Context, c wake.Container, want netip.Addr) (stamp, error) {
+// routed joins the network namespace of a container, and waits there until it has an address and a default route. The thread
+// must end afterwards.
+func routed(ctx context.Context, c wake.Container, want netip.Addr) (stamp, error) {
 	ns, err := unix.Open("/proc/"+strconv.Itoa(c.Pid)+"/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, errGone
@@ -96,62 +99,41 @@ func addressed(ctx context.Context, c wake.Container, want netip.Addr) (stamp, e
 	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 		return 0, errGone
 	}
-	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	s, err := reach.Open(false)
 	if err != nil {
 		return 0, err
 	}
 	defer unix.Close(s)
-	if err := unix.Bind(s, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_IPV4_IFADDR}); err != nil {
-		return 0, err
-	}
 	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}); err != nil {
 		return 0, err
 	}
-	dump := make([]byte, unix.SizeofNlMsghdr+unix.SizeofIfAddrmsg) // those that are there already
+	dump := make([]byte, unix.SizeofNlMsghdr+unix.SizeofRtMsg) // those that are there already
 	binary.NativeEndian.PutUint32(dump, uint32(len(dump)))
-	binary.NativeEndian.PutUint16(dump[4:], unix.RTM_GETADDR)
+	binary.NativeEndian.PutUint16(dump[4:], unix.RTM_GETROUTE)
 	binary.NativeEndian.PutUint16(dump[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	dump[unix.SizeofNlMsghdr] = unix.AF_INET
 	if err := unix.Sendto(s, dump, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, err
 	}
+	addressed, way := false, false
 	buf := make([]byte, 1<<16)
 	for {
 		n, _, err := unix.Recvfrom(s, buf, 0)
 		at := now()
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return 0, ctx.Err()
-		case err != nil: // nothing yet; a namespace that died has no processes
+		}
+		if err != nil { // nothing yet
 			if unix.Access("/proc/"+strconv.Itoa(c.Pid), unix.F_OK) != nil {
 				return 0, errGone
 			}
-		case names(buf[:n], want):
+			continue
+		}
+		for _, n := range reach.Parse(buf[:n]) {
+			addressed, way = addressed || n.Addr == want, way || n.Default
+		}
+		if addressed && way {
 			return at, nil
 		}
 	}
-}
-
-// names says whether messages of rtnetlink tell of an address that is there.
-func names(b []byte, want netip.Addr) bool {
-	for len(b) >= unix.SizeofNlMsghdr {
-		size := int(binary.NativeEndian.Uint32(b))
-		if size < unix.SizeofNlMsghdr || size > len(b) {
-			return false
-		}
-		if kind := binary.NativeEndian.Uint16(b[4:]); kind == unix.RTM_NEWADDR && size > unix.SizeofNlMsghdr+unix.SizeofIfAddrmsg {
-			for attr := b[unix.SizeofNlMsghdr+unix.SizeofIfAddrmsg : size]; len(attr) >= unix.SizeofRtAttr; {
-				n := int(binary.NativeEndian.Uint16(attr))
-				if n < unix.SizeofRtAttr || n > len(attr) {
-					break
-				}
-				if a, ok := netip.AddrFromSlice(attr[unix.SizeofRtAttr:n]); ok && binary.NativeEndian.Uint16(attr[2:]) == unix.IFA_LOCAL && a == want {
-					return true
-				}
-				attr = attr[min(len(attr), (n+3)&^3):]
-			}
-		}
-		b = b[min(len(b), (size+3)&^3):]
-	}
-	return false
 }

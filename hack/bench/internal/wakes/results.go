@@ -59,9 +59,10 @@ func (r *results) write(dir string) error {
 		fmt.Fprintf(&t, "| %s | %.2f | %.2f | %.2f | %.2f | %d |\n", x.Title, x.Median, x.P99, x.Least, x.Most, x.Count)
 	}
 	fmt.Fprintf(&t, `
-"Accepts" is when the container's address is up and its port listens, as seen in its own tables, which are looked at every
-%v: so much too small "from then" may be. LXD's own start and the wake are measured in turn, with the same webspace
-and the same onlooker. p99 of fewer than a hundred is the largest.
+"Accepts" is the moment since which a client outside could be answered: the container's address and default route are up,
+by the kernel's own notices, and its port listens, by a stamp that the kernel makes in listen(). LXD's own start and the wake
+are measured in turn, with the same webspace, the same daemons beside it, and the same onlooker, who looks every %v whether
+the container is there yet. The steps of a wake are those of the node's ledger. p99 of fewer than a hundred is the largest.
 `, look)
 	if err := write(dir, "wake.json", append(b, '\n')); err != nil {
 		return err
