@@ -22,7 +22,7 @@ help: ## list the targets
 
 build: ## build the daemon, the CLI and the lab into bin/
 	@mkdir -p $(BIN)
-	@for cmd in cmd/lanyardd cmd/lanyard hack/lab/cmd/lab hack/lab/probe hack/bench; do \
+	@for cmd in cmd/lanyardd cmd/lanyard-hook cmd/lanyard hack/lab/cmd/lab hack/lab/probe hack/bench; do \
 		if ls $$cmd/*.go >/dev/null 2>&1; then CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $(BIN)/ ./$$cmd; fi; \
 	done
 

@@ -44,6 +44,9 @@ type Instance struct {
 
 	building string // until when its creation may go on, and who is at it; "" when it is complete
 
+	// RawLXC is what LXD passes on to LXC unread: its own key raw.lxc, or that of a profile.
+	RawLXC string
+
 	// Purpose of an instance that is no member's, e.g. "connectivity-test": the key `user.lanyard.purpose`.
 	Purpose string
 }
@@ -65,6 +68,7 @@ type Server struct {
 	Name      string // of this member, or of the machine
 	Clustered bool
 	Version   string
+	ShiftFS   bool // it uses shiftfs, a file system of Ubuntu's older kernels
 }
 
 // Member is one machine of an LXD cluster.

@@ -109,6 +109,9 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 		i.Started = raw.LastUsedAt
 	}
 	i.Purpose, i.building = raw.Config[PurposeKey], raw.Config[buildingKey]
+	if i.RawLXC = raw.Config[rawLXCKey]; i.RawLXC == "" {
+		i.RawLXC = raw.ExpandedConfig[rawLXCKey]
+	}
 	i.HeldUntil = until(raw.Config[HeldKey])
 	if b := until(i.building); b.After(i.HeldUntil) {
 		i.HeldUntil = b

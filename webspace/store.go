@@ -120,7 +120,8 @@ func (s *Store) Server(ctx context.Context) (Server, error) {
 	if _, err := s.get(ctx, "ask LXD about itself", "/1.0", nil, &info); err != nil {
 		return Server{}, err
 	}
-	return Server{Name: info.Environment.ServerName, Clustered: info.Environment.ServerClustered, Version: info.Environment.ServerVersion}, nil
+	return Server{Name: info.Environment.ServerName, Clustered: info.Environment.ServerClustered, Version: info.Environment.ServerVersion,
+		ShiftFS: info.Environment.KernelFeatures["shiftfs"] == "true"}, nil
 }
 
 // client makes a client that lives for one call. The library's own WithContext changes the client that it is called

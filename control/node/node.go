@@ -17,6 +17,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/offers"
 	"github.com/lanyard-project/lanyard/control/sleep"
+	"github.com/lanyard-project/lanyard/control/starthook"
 	"github.com/lanyard-project/lanyard/control/supervise"
 	"github.com/lanyard-project/lanyard/control/systemd"
 	"github.com/lanyard-project/lanyard/dataplane"
@@ -37,6 +38,7 @@ type Node struct {
 	supervisor *supervise.Supervisor
 	ledger     history // nil: nobody is woken
 	keeper     keeper  // nil: nobody is put to sleep
+	hook       *starthook.Keeper
 }
 
 // Run runs a node until ctx ends, and then returns nil; traffic flows on. c must be resolved. An error means that the
@@ -113,6 +115,8 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 		n.waker, n.ledger = wakes.engine, wakes.ledger
 		wakes.start(start)
 	}
+	n.hook = &starthook.Keeper{On: c.Wake.Enabled && c.Wake.StartHook, Store: store, Local: follow.Local, Log: log.With("part", "start hook")}
+	start("start hook", n.hook.Run)
 	if k := newKeeper(c, store, d, follow, wakes, holds, log); k != nil {
 		n.keeper = k
 		start("sleep", k.Run)

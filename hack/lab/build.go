@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 )
 
-// Build builds what a lab runs (lanyardd, lanyard, probe) from the sources that the caller is compiled from, into a new
+// Build builds what a lab runs (lanyardd, lanyard-hook, lanyard, probe) from the sources that the caller is compiled from, into a new
 // folder under the one for temporary files, for Options.BinDir. Tests use it, so that they never run what an earlier
 // `make build` left. The caller removes the folder.
 func Build(ctx context.Context) (dir string, err error) {
@@ -28,7 +28,7 @@ func Build(ctx context.Context) (dir string, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // read from inside of containers
 		return "", err
 	}
-	if err := build(ctx, root, dir, "", "./cmd/lanyardd", "./cmd/lanyard", "./hack/lab/probe"); err != nil {
+	if err := build(ctx, root, dir, "", "./cmd/lanyardd", "./cmd/lanyard-hook", "./cmd/lanyard", "./hack/lab/probe"); err != nil {
 		return "", err
 	}
 	return dir, nil

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lanyard-project/lanyard/control/starthook"
 	"github.com/lanyard-project/lanyard/hack/lab"
 )
 
@@ -19,7 +21,7 @@ type Options struct {
 	Rounds int            // of each case
 	Many   int            // webspaces that are woken at once
 	Debian bool           // measure the image with systemd too
-	Only   *regexp.Regexp // parts whose names match: tiny, udp, nap, many, debian; nil: all
+	Only   *regexp.Regexp // parts whose names match: tiny, udp, nap, many, hook, debian; nil: all
 	Out    string         // folder for the results; "": none
 	Log    *slog.Logger
 }
@@ -36,10 +38,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		name string
 		run  func() error
 	}{
-		{"tiny", func() error { return w.cold(ctx, r, "tiny", lab.Tiny, o.Rounds) }},
+		{"tiny", func() error { return w.image(ctx, r, "tiny", lab.Tiny, o.Rounds) }},
 		{"udp", func() error { return w.udp(ctx, r, o.Rounds) }},
 		{"nap", func() error { return w.nap(ctx, r, 4*o.Rounds) }},
 		{"many", func() error { return w.many(ctx, r, o.Many) }},
+		{"hook", func() error { return w.hook(ctx, r, "tiny", lab.Tiny, o.Rounds) }},
 		{"debian", func() error { return w.debian(ctx, r, o.Rounds) }},
 	} {
 		if part.name == "debian" && !o.Debian || o.Only != nil && !o.Only.MatchString(part.name) {
@@ -52,8 +55,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	return r.write(o.Out)
 }
 
-// cold compares LXD's own start with a whole wake, turn by turn.
-func (w *world) cold(ctx context.Context, r *results, name, image string, rounds int) error {
+// image compares LXD's own start of a webspace with its whole wake.
+func (w *world) image(ctx context.Context, r *results, name, image string, rounds int) error {
 	s, to, err := w.add(ctx, image)
 	if err != nil {
 		return err
@@ -63,15 +66,63 @@ func (w *world) cold(ctx context.Context, r *results, name, image string, rounds
 			return err
 		}
 	}
-	speaks := image != lab.Debian
+	if err := w.cold(ctx, r, name, s, s, to, image != lab.Debian, rounds); err != nil {
+		return err
+	}
+	return w.store.Delete(ctx, s.Name)
+}
+
+// hook compares LXD's own start of a webspace with the whole wake of another that has our start hook.
+func (w *world) hook(ctx context.Context, r *results, name, image string, rounds int) error {
+	plain, _, err := w.add(ctx, image)
+	if err != nil {
+		return err
+	}
+	// Whatever else is in this key is the admin's: it keeps LXD's own hook.
+	if _, err := w.node.LXC(ctx, "config", "set", plain.Name, "raw.lxc", "# LXD's own start hook"); err != nil {
+		return err
+	}
+	hooked, to, err := w.add(ctx, image)
+	if err != nil {
+		return err
+	}
+	if err := w.node.Reconfigure(ctx, configHook); err != nil {
+		return err
+	}
+	if image == lab.Debian {
+		if err := errors.Join(w.server(ctx, plain), w.server(ctx, hooked)); err != nil {
+			return err
+		}
+	}
+	err = lab.Eventually(ctx, patience, func() error {
+		out, err := w.node.LXC(ctx, "config", "get", hooked.Name, "raw.lxc")
+		if err == nil && !strings.Contains(out, starthook.Program) {
+			err = fmt.Errorf("%s has no start hook: %q", hooked.Name, out)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.cold(ctx, r, name+", start hook", plain, hooked, to, image != lab.Debian, rounds); err != nil {
+		return err
+	}
+	if err := w.node.Reconfigure(ctx, config); err != nil {
+		return err
+	}
+	return errors.Join(w.store.Delete(ctx, plain.Name), w.store.Delete(ctx, hooked.Name))
+}
+
+// cold compares LXD's own start of a webspace with a whole wake of one, which may be another, turn by turn.
+func (w *world) cold(ctx context.Context, r *results, name string, other, s *lab.Webspace, to string, speaks bool, rounds int) error {
 	var own, whole, ready, late []time.Duration
 	steps := make(map[string][]time.Duration)
 	for n := range rounds + 1 { // the first start of an image shifts ids, and warms caches
-		start, up, err := w.started(ctx, s)
+		start, up, err := w.started(ctx, other)
 		if err != nil {
 			return err
 		}
-		if err := w.stop(ctx, s); err != nil {
+		if err := w.stop(ctx, other); err != nil {
 			return err
 		}
 		began, first, accepted, err := w.woken(ctx, s, to, speaks)
@@ -108,7 +159,7 @@ func (w *world) cold(ctx context.Context, r *results, name, image string, rounds
 			r.add(name+": of the wake, until "+step, steps[step])
 		}
 	}
-	return w.store.Delete(ctx, s.Name)
+	return nil
 }
 
 // started has LXD start a webspace, and says when it was asked and since when the port accepts.
@@ -251,7 +302,10 @@ func (w *world) debian(ctx context.Context, r *results, rounds int) error {
 	if err := w.lab.ImportDebian(ctx); err != nil {
 		return err
 	}
-	return w.cold(ctx, r, "Debian with systemd", lab.Debian, min(rounds, 10))
+	if err := w.image(ctx, r, "Debian with systemd", lab.Debian, min(rounds, 10)); err != nil {
+		return err
+	}
+	return w.hook(ctx, r, "Debian with systemd", lab.Debian, min(rounds, 10))
 }
 
 // server gives it something that listens.
