@@ -54,6 +54,7 @@ type box struct {
 	bind     time.Duration // its UDP port is bound
 	dies     bool          // its init ends as soon as it is started
 	silent   bool          // the kernel raises no events of its sockets
+	lost     bool          // though it promised to
 	quiet    bool          // nor of its first frame
 	routes   bool          // the kernel tells of its address
 	stopping time.Duration // a stop takes that long

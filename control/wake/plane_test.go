@@ -2,6 +2,7 @@ package wake
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -35,7 +36,18 @@ func (w *world) Events(ctx context.Context, f func(dataplane.Event)) error {
 	}
 }
 
-func (w *world) WatchNetns(netip.Addr, uint32, bool) error { return nil }
+// WatchNetns works where sockets raise events.
+func (w *world) WatchNetns(ip netip.Addr, _ uint32, _ bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, b := range w.boxes {
+		if b.target.Addr == ip && b.silent && !b.lost {
+			return errors.New("this kernel has no such tracepoint")
+		}
+	}
+	return nil
+}
+
 func (w *world) UnwatchNetns(netip.Addr) error             { return nil }
 
 func (w *world) Read(ctx context.Context, f func(dataplane.Frame)) error {

@@ -85,7 +85,18 @@ type readiness struct {
 	pid     Container
 	looked  time.Time // at its sockets
 	rest    time.Duration
+	sought  time.Time // the container, while there was none
+	watched bool      // the kernel tells of its sockets: a port that has not been heard of does not listen
+	blindly time.Time // ports that are not known to listen have been tried
 }
+
+// What is done in vain takes the processors away from the start that is waited for.
+const (
+	// seekEvery is between two looks for the container.
+	seekEvery = 10 * time.Millisecond
+	// blindEvery is between two tries of a port that is not known to listen, where that would have been heard of.
+	blindEvery = 50 * time.Millisecond
+)
 
 // lookLeast is between two looks, whatever is said to have happened.
 const lookLeast = time.Millisecond
@@ -108,7 +119,12 @@ func (r *readiness) look(now time.Time) {
 	if !port {
 		return
 	}
+	began := false
 	if r.pid.Pid == 0 {
+		if now.Sub(r.sought) < seekEvery {
+			return
+		}
+		r.sought = now
 		c, err := e.box.Find(j.of.Name)
 		if err != nil || c.Pid == 0 {
 			return
@@ -117,6 +133,8 @@ func (r *readiness) look(now time.Time) {
 		if c.Netns != 0 {
 			if err := e.plane.WatchNetns(j.of.Addr, c.Netns, true); err != nil {
 				e.log.Debug("sockets of a webspace are not watched", "webspace", j.of.Name, "err", err)
+			} else {
+				r.watched, began = true, true // one look for what has happened before
 			}
 		}
 	}
@@ -124,12 +142,13 @@ func (r *readiness) look(now time.Time) {
 	if fresh { // it says that something has come
 		rest = min(rest, lookLeast)
 	}
-	if !needs || now.Sub(r.looked) < rest {
+	if !began && (!needs || now.Sub(r.looked) < rest) {
 		return
 	}
 	sockets, err := e.box.Sockets(r.pid, j.of.Addr)
 	r.looked, r.rest = now, min(max(r.rest*3/2, e.c.Times.RepeatFirst), e.c.Times.RepeatMost/2)
 	if err != nil {
+		r.watched = r.watched && !began
 		return
 	}
 	e.mu.Lock()
@@ -167,14 +186,19 @@ func (r *readiness) aim(due bool) (shots []dataplane.Frame, done bool, err error
 		r.carrier = time.Now()
 		j.mark(&j.split.Carrier)
 	}
-	due = due || j.fresh
+	now := time.Now()
+	fresh, blindly := j.fresh, !r.watched || now.Sub(r.blindly) >= blindEvery
+	due = due || fresh
 	j.fresh = false
+	if due && blindly {
+		r.blindly = now
+	}
 	for _, p := range s.hold.ports() {
 		same := func(f dataplane.Frame) bool { return portOf(f) == p && !f.Unverified }
 		switch {
 		case j.answered[p], p.Proto == dataplane.UDP && j.addressed && j.open[p], p.Proto != dataplane.TCP && p.Proto != dataplane.UDP && j.addressed:
 			shots = append(shots, s.hold.take(same)...)
-		case p.Proto == dataplane.TCP && due:
+		case p.Proto == dataplane.TCP && due && (fresh || blindly || j.open[p]):
 			if f, ok := s.hold.oldest(p); ok {
 				shots = append(shots, f)
 			}
