@@ -34,10 +34,10 @@ func (p Pool) Validate() error {
 	return nil
 }
 
-// Allocate picks a free address for uid. It is a pure function: the search starts where uid hashes to, and takes the
+// Allocate picks an address for uid that is not used. It is a pure function: the search starts where uid hashes to, and takes the
 // next free address from there. So a webspace that is deleted and created again usually gets its old address (and
 // MAC) back, and two allocators that do not know of each other seldom choose the same one.
-func (p Pool) Allocate(uid int, used map[netip.Addr]bool) (netip.Addr, error) {
+func (p Pool) Allocate(uid int, used func(netip.Addr) bool) (netip.Addr, error) {
 	if err := p.Validate(); err != nil {
 		return netip.Addr{}, err
 	}
@@ -46,7 +46,7 @@ func (p Pool) Allocate(uid int, used map[netip.Addr]bool) (netip.Addr, error) {
 	start := spread(uint64(uid)) % size
 	for i := range size {
 		a := address(first + uint32((start+i)%size))
-		if usable(a) && !used[a] {
+		if usable(a) && !used(a) {
 			return a, nil
 		}
 	}

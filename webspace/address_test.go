@@ -23,7 +23,7 @@ func TestAllocate(t *testing.T) {
 			}
 		}
 		for _, uid := range rapid.SliceOf(rapid.IntRange(0, MaxUID)).Draw(t, "uids") {
-			a, err := pool.Allocate(uid, used)
+			a, err := pool.Allocate(uid, has(used))
 			if free == 0 {
 				if !errors.Is(err, ErrExhausted) {
 					t.Fatalf("with none left: %v, %v", a, err)
@@ -33,7 +33,7 @@ func TestAllocate(t *testing.T) {
 			if err != nil || used[a] || !pool.Contains(a) {
 				t.Fatalf("uid %d: %v, %v", uid, a, err)
 			}
-			if b, _ := pool.Allocate(uid, used); b != a {
+			if b, _ := pool.Allocate(uid, has(used)); b != a {
 				t.Fatalf("uid %d: %v, then %v", uid, a, b)
 			}
 			used[a] = true
@@ -46,13 +46,13 @@ func TestAllocateAll(t *testing.T) {
 	used := make(map[netip.Addr]bool)
 	pool := Pool{MustAddr("172.24.1.1"), MustAddr("172.24.8.254")}
 	for uid := range 8 * 254 {
-		a, err := pool.Allocate(uid, used)
+		a, err := pool.Allocate(uid, has(used))
 		if err != nil || used[a] {
 			t.Fatalf("uid %d: %v, %v", uid, a, err)
 		}
 		used[a] = true
 	}
-	if _, err := pool.Allocate(1, used); !errors.Is(err, ErrExhausted) {
+	if _, err := pool.Allocate(1, has(used)); !errors.Is(err, ErrExhausted) {
 		t.Error(err)
 	}
 }
@@ -67,7 +67,7 @@ func TestPool(t *testing.T) {
 		}
 	}
 	for _, p := range []Pool{{}, {MustAddr("172.24.1.2"), MustAddr("172.24.1.1")}, {MustAddr("fd00::1"), MustAddr("fd00::2")}} {
-		if _, err := p.Allocate(1, nil); !errors.Is(err, ErrInvalid) {
+		if _, err := p.Allocate(1, has(nil)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%v: %v", p, err)
 		}
 	}
@@ -91,4 +91,8 @@ func TestNames(t *testing.T) {
 			t.Fatal(name, uid)
 		}
 	})
+}
+
+func has(used map[netip.Addr]bool) func(netip.Addr) bool {
+	return func(a netip.Addr) bool { return used[a] }
 }

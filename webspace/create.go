@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -24,6 +25,12 @@ type CreateOptions struct {
 	MTU    int               // of its NIC, bytes; 0: LXD's default
 	Start  bool              // start it as well
 	Config map[string]string // further instance configuration, e.g. limits.memory
+
+	// Free says that the caller knows the address of Record to be nobody's, and keeps others here from choosing it.
+	// Nothing is listed before the creation then.
+	Free bool
+	// Look lists all webspaces, as they are when it is called or later; nil: List.
+	Look func(context.Context) ([]Instance, error)
 
 	// Setup does what else belongs to the creation, after the instance is made and before it is started. Its error undoes
 	// everything.
@@ -96,19 +103,21 @@ func (s *Store) create(ctx context.Context, name, mark string, o CreateOptions) 
 	if op, err = s.post(ctx, name, mark, r, o); err != nil {
 		return op, true, err
 	}
-	return op, true, s.verify(ctx, name, o.MTU)
+	return op, true, s.verify(ctx, name, o)
 }
 
 // reserve chooses the address of a new webspace, and keeps others here from choosing it until release.
 func (s *Store) reserve(ctx context.Context, name string, o CreateOptions) (r Record, release func(), err error) {
 	s.allocate.Lock()
 	defer s.allocate.Unlock()
-	list, err := s.List(ctx)
-	if err != nil {
-		return Record{}, nil, err
+	what := "could not create webspace " + name
+	var list []Instance
+	if !o.Free {
+		if list, err = o.look(ctx, s); err != nil {
+			return Record{}, nil, err
+		}
 	}
 	used := s.used(list)
-	what := "could not create webspace " + name
 	for _, i := range list {
 		if i.Name == name {
 			return Record{}, nil, &Problem{What: what, Cause: "it exists", Next: "see: lxc info " + name, Kind: ErrExists}
@@ -123,7 +132,7 @@ func (s *Store) reserve(ctx context.Context, name string, o CreateOptions) (r Re
 		}
 	case !s.o.Pool.Contains(r.Address):
 		return Record{}, nil, &Problem{What: what, Cause: fmt.Sprintf("%s is not in %s - %s", r.Address, s.o.Pool.First, s.o.Pool.Last), Kind: ErrInvalid}
-	case used[r.Address]:
+	case used(r.Address):
 		return Record{}, nil, &Problem{What: what, Cause: r.Address.String() + " is taken", Kind: ErrExists}
 	}
 	if s.reserved == nil {
@@ -139,15 +148,22 @@ func (s *Store) reserve(ctx context.Context, name string, o CreateOptions) (r Re
 
 // used are the addresses that may not be given out: those in the list, and those that creations here will write. The
 // caller holds allocate.
-func (s *Store) used(list []Instance) map[netip.Addr]bool {
-	used := make(map[netip.Addr]bool, len(list)+len(s.reserved))
+func (s *Store) used(list []Instance) func(netip.Addr) bool {
+	used := maps.Clone(s.reserved)
+	if used == nil {
+		used = make(map[netip.Addr]bool, len(list))
+	}
 	for _, i := range list {
 		used[i.Record.Address] = true
 	}
-	for a := range s.reserved {
-		used[a] = true
+	return func(a netip.Addr) bool { return used[a] }
+}
+
+func (o CreateOptions) look(ctx context.Context, s *Store) ([]Instance, error) {
+	if o.Look != nil {
+		return o.Look(ctx)
 	}
-	return used
+	return s.List(ctx)
 }
 
 func (s *Store) post(ctx context.Context, name, mark string, r Record, o CreateOptions) (op string, err error) {
@@ -194,9 +210,9 @@ func (s *Store) post(ctx context.Context, name, mark string, r Record, o CreateO
 }
 
 // verify looks whether an older webspace has our address after all, and moves away from it until none has.
-func (s *Store) verify(ctx context.Context, name string, mtu int) error {
+func (s *Store) verify(ctx context.Context, name string, o CreateOptions) error {
 	for range attempts {
-		list, err := s.List(ctx)
+		list, err := o.look(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -213,7 +229,7 @@ func (s *Store) verify(ctx context.Context, name string, mtu int) error {
 		s.allocate.Lock()
 		used := s.used(list)
 		s.allocate.Unlock()
-		if err := s.assign(ctx, name, used, mtu); err != nil {
+		if err := s.assign(ctx, name, used, o.MTU); err != nil {
 			return err
 		}
 	}
@@ -221,7 +237,7 @@ func (s *Store) verify(ctx context.Context, name string, mtu int) error {
 }
 
 // assign gives an instance a free address, and the NIC that goes with it.
-func (s *Store) assign(ctx context.Context, name string, used map[netip.Addr]bool, mtu int) error {
+func (s *Store) assign(ctx context.Context, name string, used func(netip.Addr) bool, mtu int) error {
 	return s.edit(ctx, name, func(i *Instance) (patch, error) {
 		if i.RecordErr != nil {
 			return patch{}, i.RecordErr
@@ -299,11 +315,13 @@ func (s *Store) Adopt(ctx context.Context, mtu int) (adopted []string, issues []
 		return nil, nil, err
 	}
 	list, _ = Settle(list)
-	used := s.used(list)
 	if slices.ContainsFunc(list, func(i Instance) bool { return i.Status == Errored }) {
 		// Its address is not known now, and could be given away. Nothing is urgent about adoption.
 		return nil, nil, nil
 	}
+	taken := s.used(list)
+	given := make(map[netip.Addr]bool)
+	used := func(a netip.Addr) bool { return given[a] || taken(a) }
 	for _, i := range list {
 		if i.RecordErr != nil || i.Record.Address.IsValid() {
 			continue
@@ -317,7 +335,7 @@ func (s *Store) Adopt(ctx context.Context, mtu int) (adopted []string, issues []
 			issues = append(issues, Issue{i.Name, err})
 			continue
 		}
-		used[now.Record.Address] = true
+		given[now.Record.Address] = true
 		adopted = append(adopted, i.Name)
 	}
 	return adopted, issues, nil

@@ -4,24 +4,26 @@ import (
 	"context"
 	"crypto/rand"
 	"math/big"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
 )
 
-// index knows who has which external port and which domain, so that allocating one needs no look at all webspaces. LXD
+// index knows who has which external port, domain and address, so that allocating one needs no look at all webspaces. LXD
 // stays the truth: the index is made anew from each list, and only what is being written right now is known to it alone.
 type index struct {
-	mu      sync.Mutex
-	ports   map[Forward]*claim
-	domains map[string]*claim
-	free    map[Proto]*freePorts
-	round   uint64    // number of the newest look at LXD that was begun
-	loaded  time.Time // when the newest one that arrived was begun; zero: none has
-	lists   lister
+	mu        sync.Mutex
+	ports     map[Forward]*claim
+	domains   map[string]*claim
+	addresses map[netip.Addr]*claim
+	free      map[Proto]*freePorts
+	round     uint64    // number of the newest look at LXD that was begun
+	loaded    time.Time // when the newest one that arrived was begun; zero: none has
+	lists     lister
 }
 
-// claim is somebody's port or domain.
+// claim is somebody's port, domain or address.
 type claim struct {
 	uid     int
 	pending bool   // is being written
@@ -45,10 +47,13 @@ func (x *index) load(list []Instance, round uint64, at time.Time, first, last ui
 		return // a later look has arrived first
 	}
 	silent := make(map[int]bool)
-	ports, domains := make(map[Forward]*claim), make(map[string]*claim)
+	ports, domains, addresses := make(map[Forward]*claim), make(map[string]*claim), make(map[netip.Addr]*claim, len(list))
 	for _, i := range list {
 		if i.Status == Errored {
 			silent[i.UID] = true
+		}
+		if i.Record.Address.IsValid() { // of a record that cannot be used, too
+			addresses[i.Record.Address] = &claim{uid: i.UID}
 		}
 		if i.RecordErr != nil {
 			continue
@@ -65,7 +70,8 @@ func (x *index) load(list []Instance, round uint64, at time.Time, first, last ui
 	}
 	keep(ports, x.ports, round, silent)
 	keep(domains, x.domains, round, silent)
-	x.ports, x.domains, x.loaded = ports, domains, at
+	keep(addresses, x.addresses, round, silent)
+	x.ports, x.domains, x.addresses, x.loaded = ports, domains, addresses, at
 	x.free = map[Proto]*freePorts{TCP: newFree(first, last), UDP: newFree(first, last)}
 	for f := range ports {
 		x.free[f.Proto].take(f.Port)
@@ -142,6 +148,27 @@ func (x *index) settleDomain(domain string, written bool) {
 	delete(x.domains, domain)
 }
 
+// claimAddress takes a free address of a pool for a webspace until settleAddress.
+func (x *index) claimAddress(uid int, p Pool) (netip.Addr, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	a, err := p.Allocate(uid, func(a netip.Addr) bool { return x.addresses[a] != nil })
+	if err == nil {
+		x.addresses[a] = &claim{uid: uid, pending: true}
+	}
+	return a, err
+}
+
+func (x *index) settleAddress(a netip.Addr, written bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if c := x.addresses[a]; c != nil && written {
+		c.pending, c.round = false, x.round
+		return
+	}
+	delete(x.addresses, a)
+}
+
 // forget gives back all that a deleted webspace had.
 func (x *index) forget(uid int) {
 	x.mu.Lock()
@@ -155,6 +182,11 @@ func (x *index) forget(uid int) {
 	for d, c := range x.domains {
 		if c.uid == uid && !c.pending {
 			delete(x.domains, d)
+		}
+	}
+	for a, c := range x.addresses {
+		if c.uid == uid && !c.pending {
+			delete(x.addresses, a)
 		}
 	}
 }
@@ -277,9 +309,9 @@ func (s *Service) look(ctx context.Context) ([]Instance, error) {
 	})
 }
 
-// indexed sees to it that the index is not too old to allocate from.
+// indexed sees to it that the index is not too old to allocate from. With Run it never is, while LXD answers.
 func (s *Service) indexed(ctx context.Context) error {
-	if age, ok := s.index.age(); ok && age < s.o.ResyncEvery {
+	if age, ok := s.index.age(); ok && age < 2*s.o.ResyncEvery {
 		return nil
 	}
 	_, err := s.look(ctx)

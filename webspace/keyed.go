@@ -38,6 +38,13 @@ func (k *keyed) lock(ctx context.Context, name string) (unlock func(), err error
 	}
 }
 
+// busy says that somebody holds or awaits the lock of a name.
+func (k *keyed) busy(name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.m[name] != nil
+}
+
 func (k *keyed) leave(name string, l *keyedLock) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -28,8 +29,8 @@ type Progress struct {
 	Percent int    // of this stage, or -1
 }
 
-// buildingKey says until when a creation may go on: RFC 3339, and who is at it. It is renewed while it goes on, so that
-// what a killed process has left can be told apart, and removed.
+// buildingKey says until when a creation may go on: RFC 3339, and who is at it (see maker.go). It is renewed while it goes
+// on, so that what a killed process has left can be told apart, and removed.
 const buildingKey = Key + ".building"
 
 const (
@@ -66,7 +67,7 @@ func (s *Service) Create(ctx context.Context, spec CreateSpec, progress func(Pro
 		return Instance{}, err
 	}
 	defer unlock()
-	if err := s.clear(ctx, name); err != nil {
+	if err := s.clear(ctx, spec.UID, name); err != nil {
 		return Instance{}, err
 	}
 	tell := &teller{to: progress}
@@ -89,7 +90,7 @@ var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$`)
 func validImage(name string) bool { return len(name) <= 200 && imageName.MatchString(name) }
 
 // clear makes sure that nothing of this name is there: ErrExists, or what a dead creation has left is removed.
-func (s *Service) clear(ctx context.Context, name string) error {
+func (s *Service) clear(ctx context.Context, uid int, name string) error {
 	i, err := s.store.Get(ctx, name)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -100,12 +101,16 @@ func (s *Service) clear(ctx context.Context, name string) error {
 		return &Problem{What: "could not create webspace " + name, Cause: "it exists", Next: "see: lanyard ws status", Kind: ErrExists}
 	}
 	s.log.Warn("what a broken creation has left is removed", "webspace", name)
-	return s.insist(ctx, func(ctx context.Context) error {
+	err = s.insist(ctx, func(ctx context.Context) error {
 		if err := s.store.Delete(ctx, name); !errors.Is(err, ErrNotFound) {
 			return err
 		}
 		return nil
 	})
+	if err == nil {
+		s.index.forget(uid)
+	}
+	return err
 }
 
 // abandoned says that an instance is what a creation has left whose process is gone. The caller holds the work lock of
@@ -116,21 +121,17 @@ func (s *Service) abandoned(i Instance) bool {
 		return false
 	}
 	t, err := time.Parse(time.RFC3339, until)
-	return who == self || err == nil && time.Now().After(t)
+	return who == s.maker || err == nil && time.Now().After(t) || dead(who)
 }
 
-// self tells this process from others.
-var self = random()
-
-func buildingMark() string {
-	return time.Now().Add(buildingLease).UTC().Format(time.RFC3339) + " " + self
+func (s *Service) buildingMark() string {
+	return time.Now().Add(buildingLease).UTC().Format(time.RFC3339) + " " + s.maker
 }
 
-// sweep removes what dead creations have left.
+// sweep removes what dead creations have left, and what those of this Service could not remove at once.
 func (s *Service) sweep(ctx context.Context, list []Instance) {
 	for _, i := range list {
-		until, who, ok := strings.Cut(i.building, " ")
-		if t, err := time.Parse(time.RFC3339, until); !ok || who == self || err != nil || time.Now().Before(t) {
+		if !s.abandoned(i) || s.work.busy(i.Name) {
 			continue
 		}
 		err := s.change(ctx, i.UID, func(now Instance) error {
@@ -138,7 +139,11 @@ func (s *Service) sweep(ctx context.Context, list []Instance) {
 				return nil
 			}
 			s.log.Warn("what a broken creation has left is removed", "webspace", now.Name)
-			return s.store.Delete(ctx, now.Name)
+			if err := s.store.Delete(ctx, now.Name); err != nil {
+				return err
+			}
+			s.index.forget(now.UID)
+			return nil
 		})
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			s.log.Warn("what a broken creation has left cannot be removed yet", "webspace", i.Name, "err", err)
@@ -166,27 +171,45 @@ func (b *build) run(ctx context.Context) (Instance, error) {
 		}
 		r.setPort(ssh, 22)
 	}
+	address, err := s.claimAddress(ctx, b.spec.UID)
+	if err != nil {
+		if b.spec.SSH {
+			s.index.settlePort(ssh, false)
+		}
+		return Instance{}, err
+	}
+	r.Address = address
 	config := map[string]string{
 		"security.privileged": "false", "security.nesting": "false", "security.idmap.isolated": "true",
-		buildingKey: buildingMark(),
+		buildingKey: s.buildingMark(),
 	}
 	for k, v := range s.o.InstanceConfig {
 		config[k] = v
 	}
 	b.tell.say("create", "making the webspace of image "+b.spec.Image, -1)
 	i, err := s.store.Create(ctx, CreateOptions{
-		UID: b.spec.UID, Image: b.spec.Image, Record: r, Node: b.spec.Node, MTU: s.o.MTU, Config: config,
+		UID: b.spec.UID, Image: b.spec.Image, Record: r, Node: b.spec.Node, MTU: s.o.MTU, Config: config, Free: true, Look: s.look,
 		Setup:    b.setup,
 		Progress: func(text string) { b.tell.say("image", text, percent(text)) },
 	})
 	if b.spec.SSH {
-		s.index.settlePort(ssh, err == nil)
+		s.index.settlePort(ssh, err == nil || unsure(err))
 	}
+	s.index.settleAddress(address, err == nil && i.Record.Address == address || err != nil && unsure(err))
 	if err != nil {
 		return Instance{}, err
 	}
 	b.tell.say("done", "webspace "+i.Name+" is ready", 100)
 	return i, nil
+}
+
+// claimAddress takes an address for a new webspace until settleAddress. Another process may choose the same at the same
+// time: the Store sees that after the creation.
+func (s *Service) claimAddress(ctx context.Context, uid int) (netip.Addr, error) {
+	if err := s.indexed(ctx); err != nil {
+		return netip.Addr{}, err
+	}
+	return s.index.claimAddress(uid, s.store.o.Pool)
 }
 
 // setup does everything between the creation of the instance and the moment when it belongs to its member.
@@ -222,7 +245,7 @@ func (b *build) keep(ctx context.Context, name string, fail context.CancelCauseF
 		case <-tick.C:
 		}
 		err := b.s.store.edit(ctx, name, func(*Instance) (patch, error) {
-			return patch{Config: map[string]string{buildingKey: buildingMark()}}, nil
+			return patch{Config: map[string]string{buildingKey: b.s.buildingMark()}}, nil
 		})
 		if err == nil {
 			until = time.Now().Add(buildingLease)

@@ -78,5 +78,5 @@ func NewService(o ServiceOptions) (*Service, error) {
 	if err := (Record{Config: o.Defaults}).Validate(); err != nil {
 		return bad("the defaults of new webspaces", err.Error())
 	}
-	return &Service{o: o, store: o.Store, log: o.Log}, nil
+	return &Service{o: o, store: o.Store, log: o.Log, maker: newMaker()}, nil
 }

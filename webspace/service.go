@@ -24,6 +24,7 @@ type Service struct {
 	o     ServiceOptions
 	store *Store
 	log   *slog.Logger
+	maker string // who makes its creations
 
 	work     keyed    // one change of power, creation or deletion of a webspace at a time
 	index    index    // who has which external port and domain

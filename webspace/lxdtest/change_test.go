@@ -10,6 +10,7 @@ import (
 
 	"github.com/lanyard-project/lanyard/hack/lab"
 	"github.com/lanyard-project/lanyard/webspace"
+	"github.com/lanyard-project/lanyard/webspace/faults"
 )
 
 // changes follows one webspace through its life.
@@ -89,7 +90,7 @@ func changes(t *testing.T, _ *webspace.Service, n *lab.Node) {
 func slow(t *testing.T, s *webspace.Service, n *lab.Node) {
 	const uid = 370
 	create(t, s, webspace.CreateSpec{UID: uid})
-	p := proxy(t, Socket(n))
+	p := faults.New(t, Socket(n))
 	store, err := webspace.Connect(webspace.Options{Address: p.Socket, Timeout: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func slow(t *testing.T, s *webspace.Service, n *lab.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.set(func(int, *http.Request) fault { return silent })
+	p.Set(func(int, *http.Request) faults.Fault { return faults.Silent })
 	ctx := t.Context()
 	for what, err := range map[string]error{
 		"get": second(through.Get(ctx, uid)), "boot": through.Boot(ctx, uid), "shutdown": through.Shutdown(ctx, uid), "delete": through.Delete(ctx, uid),
@@ -111,16 +112,16 @@ func slow(t *testing.T, s *webspace.Service, n *lab.Node) {
 		}
 	}
 	// Only the writing is silent: what was asked for is not there, and can be asked for again.
-	p.set(func(_ int, r *http.Request) fault {
+	p.Set(func(_ int, r *http.Request) faults.Fault {
 		if r.Method == http.MethodPatch {
-			return silent
+			return faults.Silent
 		}
-		return none
+		return faults.None
 	})
 	if _, err := through.AddPort(ctx, uid, webspace.TCP, 50100, 80); !errors.Is(err, webspace.ErrUnavailable) {
 		t.Error(err)
 	}
-	p.set(nil)
+	p.Set(nil)
 	eventually(t, "recovery", func() error { _, err := through.List(ctx); return err })
 	eventually(t, "recovery", func() error {
 		_, err := through.AddPort(ctx, uid, webspace.TCP, 50100, 80)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/lanyard-project/lanyard/hack/lab"
 	"github.com/lanyard-project/lanyard/webspace"
+	"github.com/lanyard-project/lanyard/webspace/faults"
 )
 
 // hostile is a password that a shell, a shadow file or a pipe could trip over.
@@ -237,10 +238,10 @@ func installs(t *testing.T, s *webspace.Service, spec webspace.CreateSpec, want 
 func steps(t *testing.T, s *webspace.Service, n *lab.Node) {
 	spec := webspace.CreateSpec{Image: Image, Password: "secret", SSHKeys: []string{publicKey}}
 	quiet := func(o *webspace.ServiceOptions) { o.StartNew = false }
-	count := proxy(t, Socket(n))
+	count := faults.New(t, Socket(n))
 	spec.UID = 400
 	total := 0
-	count.set(func(n int, _ *http.Request) fault { total = n; return none })
+	count.Set(func(n int, _ *http.Request) faults.Fault { total = n; return faults.None })
 	if _, err := service(t, count.Socket, quiet).Create(t.Context(), spec, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +251,7 @@ func steps(t *testing.T, s *webspace.Service, n *lab.Node) {
 	var g errgroup.Group
 	g.SetLimit(4)
 	for which := 1; which <= total; which++ {
-		for how, uid := range map[fault]int{lost: 400 + 2*which, unanswered: 401 + 2*which} {
+		for how, uid := range map[faults.Fault]int{faults.Lost: 400 + 2*which, faults.Unanswered: 401 + 2*which} {
 			g.Go(func() error { return step(t, s, n, spec, uid, which, how) })
 		}
 	}
@@ -259,10 +260,10 @@ func steps(t *testing.T, s *webspace.Service, n *lab.Node) {
 	}
 }
 
-func step(t *testing.T, s *webspace.Service, n *lab.Node, spec webspace.CreateSpec, uid, which int, how fault) error {
+func step(t *testing.T, s *webspace.Service, n *lab.Node, spec webspace.CreateSpec, uid, which int, how faults.Fault) error {
 	ctx := t.Context()
-	p := proxy(t, Socket(n))
-	p.set(nth(which, how))
+	p := faults.New(t, Socket(n))
+	p.Set(faults.Nth(which, how))
 	through := service(t, p.Socket, nil)
 	spec.UID = uid
 	where := fmt.Sprintf("request %d (%d)", which, how)

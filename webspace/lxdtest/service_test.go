@@ -20,9 +20,17 @@ const limit = 90 * time.Second
 // service on an LXD, with short pauses.
 func service(t *testing.T, socket string, change func(*webspace.ServiceOptions)) *webspace.Service {
 	t.Helper()
-	store, err := webspace.Connect(webspace.Options{Address: socket, Timeout: 60 * time.Second})
+	s, err := newService(socket, change)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return s
+}
+
+func newService(socket string, change func(*webspace.ServiceOptions)) (*webspace.Service, error) {
+	store, err := webspace.Connect(webspace.Options{Address: socket, Timeout: 60 * time.Second})
+	if err != nil {
+		return nil, err
 	}
 	o := webspace.ServiceOptions{
 		Store: store, Domain: "webspaces.example", Defaults: webspace.Config{StartupDelay: 3, HTTPPort: 80},
@@ -32,11 +40,7 @@ func service(t *testing.T, socket string, change func(*webspace.ServiceOptions))
 	if change != nil {
 		change(&o)
 	}
-	s, err := webspace.NewService(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return webspace.NewService(o)
 }
 
 // proofs has the proof of every domain u<uid>.example and below for its uid.
@@ -188,7 +192,7 @@ func services(t *testing.T, l *lab.Lab) {
 		run  func(*testing.T, *webspace.Service, *lab.Node)
 	}{
 		{"exec", execs}, {"console", consoles}, {"power", power}, {"settings", settings}, {"files", files}, {"password", passwords},
-		{"ssh", secureShell}, {"steps", steps}, {"crowd", crowd}, {"changes", changes}, {"slow", slow},
+		{"ssh", secureShell}, {"steps", steps}, {"killed", killed}, {"crowd", crowd}, {"changes", changes}, {"slow", slow},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s, n) })
 	}

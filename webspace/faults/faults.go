@@ -1,4 +1,5 @@
-package lxdtest
+// Package faults stands before the socket of an LXD, and does to requests what a test wants.
+package faults
 
 import (
 	"context"
@@ -15,34 +16,37 @@ import (
 	"time"
 )
 
-// faults stands before LXD's socket, and does to requests what a test wants.
-type faults struct {
-	Socket string
+// Proxy passes requests on to an LXD.
+type Proxy struct {
+	Socket string // where it listens
 
 	mu    sync.Mutex
 	count int
-	fault func(n int, r *http.Request) fault
+	fault func(n int, r *http.Request) Fault
+	gate  chan struct{} // closed when what is held goes on
 }
 
-// fault is what happens to one request.
-type fault int
+// Fault is what happens to one request.
+type Fault int
 
+// The faults.
 const (
-	none       fault = iota
-	lost             // it never reaches LXD
-	unanswered       // LXD does it, but the answer is lost
-	silent           // it never reaches LXD, and the connection stays open
+	None       Fault = iota
+	Lost             // it never reaches LXD
+	Unanswered       // LXD does it, but the answer is lost
+	Silent           // it never reaches LXD, and the connection stays open
+	Held             // it reaches LXD once Set is called again
 )
 
-// proxy is before the LXD whose socket is given.
-func proxy(t *testing.T, lxd string) *faults {
+// New stands before the LXD whose socket is given, for the length of a test.
+func New(t *testing.T, lxd string) *Proxy {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "lxd") // t.TempDir may be longer than the path of a socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &faults{Socket: filepath.Join(dir, "s")}
-	l, err := net.Listen("unix", f.Socket)
+	p := &Proxy{Socket: filepath.Join(dir, "s"), gate: make(chan struct{})}
+	l, err := net.Listen("unix", p.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,13 +63,22 @@ func proxy(t *testing.T, lxd string) *faults {
 	}
 	ended, end := context.WithCancel(context.Background())
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch f.next(r) {
-		case lost:
+		fault, gate := p.next(r)
+		switch fault {
+		case Lost:
 			panic(http.ErrAbortHandler) // the connection is cut
-		case silent:
+		case Silent:
 			<-ended.Done()
 			panic(http.ErrAbortHandler)
-		case unanswered:
+		case Held:
+			select {
+			case <-gate:
+			case <-r.Context().Done():
+				panic(http.ErrAbortHandler)
+			case <-ended.Done():
+				panic(http.ErrAbortHandler)
+			}
+		case Unanswered:
 			if strings.EqualFold(r.Header.Get("Connection"), "upgrade") {
 				panic(http.ErrAbortHandler) // what is not answered was not opened
 			}
@@ -88,32 +101,35 @@ func proxy(t *testing.T, lxd string) *faults {
 		transport.CloseIdleConnections()
 		_ = os.RemoveAll(dir)
 	})
-	return f
+	return p
 }
 
-func (f *faults) next(r *http.Request) fault {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count++
-	if f.fault == nil {
-		return none
+func (p *Proxy) next(r *http.Request) (Fault, <-chan struct{}) {
+	p.mu.Lock()
+	p.count++
+	n, fault, gate := p.count, p.fault, p.gate
+	p.mu.Unlock()
+	if fault == nil {
+		return None, gate
 	}
-	return f.fault(f.count, r)
+	return fault(n, r), gate
 }
 
-// set begins to count anew.
-func (f *faults) set(fault func(n int, r *http.Request) fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count, f.fault = 0, fault
+// Set begins to count anew, and lets go what is held. fault is asked about each request, the first is 1; it may take its
+// time. nil: all is well.
+func (p *Proxy) Set(fault func(n int, r *http.Request) Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.gate)
+	p.count, p.fault, p.gate = 0, fault, make(chan struct{})
 }
 
-// nth makes one request fail.
-func nth(which int, how fault) func(int, *http.Request) fault {
-	return func(n int, _ *http.Request) fault {
+// Nth makes one request fail.
+func Nth(which int, how Fault) func(int, *http.Request) Fault {
+	return func(n int, _ *http.Request) Fault {
 		if n == which {
 			return how
 		}
-		return none
+		return None
 	}
 }
