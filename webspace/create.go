@@ -251,7 +251,7 @@ func (s *Store) assign(ctx context.Context, name string, used func(netip.Addr) b
 		if err != nil {
 			return patch{}, err
 		}
-		return patch{Config: map[string]string{Key: text}, Devices: map[string]map[string]string{"eth0": nic(r.Address, mtu)}}, nil
+		return patch{Config: map[string]string{Key: text}, record: &r, Devices: map[string]map[string]string{"eth0": nic(r.Address, mtu)}}, nil
 	})
 }
 

@@ -1,6 +1,7 @@
 package webspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,23 +13,8 @@ import (
 //
 // ErrTooManyPorts, ErrBadPort, and ErrUsed, in this order; ErrExhausted when there is no free port to choose.
 func (s *Service) AddPort(ctx context.Context, uid int, proto Proto, external, internal int) (int, error) {
-	i, err := s.Get(ctx, uid)
-	if err != nil {
-		return 0, err
-	}
-	if i.RecordErr != nil {
-		return 0, i.RecordErr
-	}
-	if err := s.room(i.Record); err != nil {
-		return 0, err
-	}
-	switch {
-	case !proto.Valid():
-		return 0, badPort(fmt.Sprintf("%.20q is neither tcp nor udp", proto))
-	case internal < 1 || internal > math.MaxUint16:
-		return 0, badPort(fmt.Sprintf("%d is not between 1 and 65535", internal))
-	case external != 0 && (external < int(s.o.FirstPort) || external > int(s.o.LastPort)):
-		return 0, badPort(fmt.Sprintf("%d is not between %d and %d, which can be had outside", external, s.o.FirstPort, s.o.LastPort))
+	if err := s.checkPort(proto, external, internal); err != nil {
+		return 0, s.portError(ctx, uid, err)
 	}
 	for range attempts {
 		f, err := s.addPort(ctx, uid, Forward{proto, uint16(external)}, uint16(internal))
@@ -43,11 +29,35 @@ func (s *Service) AddPort(ctx context.Context, uid int, proto Proto, external, i
 	return 0, &Problem{What: "could not add a port", Cause: "others kept taking it", Next: "try again", Kind: ErrConflict}
 }
 
+// portError is why a port cannot be had: what is wrong with the webspace comes before what is wrong with the port.
+func (s *Service) portError(ctx context.Context, uid int, err error) error {
+	i, missing := s.Get(ctx, uid)
+	if missing != nil {
+		return missing
+	}
+	if i.RecordErr != nil {
+		return i.RecordErr
+	}
+	return cmp.Or(s.room(i.Record), err)
+}
+
+func (s *Service) checkPort(proto Proto, external, internal int) error {
+	switch {
+	case !proto.Valid():
+		return badPort(fmt.Sprintf("%.20q is neither tcp nor udp", proto))
+	case internal < 1 || internal > math.MaxUint16:
+		return badPort(fmt.Sprintf("%d is not between 1 and 65535", internal))
+	case external != 0 && (external < int(s.o.FirstPort) || external > int(s.o.LastPort)):
+		return badPort(fmt.Sprintf("%d is not between %d and %d, which can be had outside", external, s.o.FirstPort, s.o.LastPort))
+	}
+	return nil
+}
+
 // addPort claims, writes, and makes sure that nobody else got the same.
 func (s *Service) addPort(ctx context.Context, uid int, want Forward, internal uint16) (Forward, error) {
 	f, err := s.claimPort(ctx, uid, want)
 	if err != nil {
-		return Forward{}, err
+		return Forward{}, s.portError(ctx, uid, err)
 	}
 	err = s.update(ctx, uid, func(r *Record) error {
 		if err := s.room(*r); err != nil {

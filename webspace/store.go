@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -45,6 +46,7 @@ type Store struct {
 	socket string // path, when local
 	url    string // base URL, when remote
 
+	requests chan struct{}       // those under way
 	allocate sync.Mutex          // held while addresses are chosen
 	reserved map[netip.Addr]bool // chosen by creations that LXD does not know of yet
 	edits    edits               // one writer of an instance at a time, here; LXD's ETag guards against others
@@ -74,7 +76,7 @@ func Connect(o Options) (*Store, error) {
 	if err := o.Pool.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o}
+	s := &Store{o: o, requests: make(chan struct{}, maxRequests)}
 	switch {
 	case strings.HasPrefix(o.Address, "/"):
 		s.socket = o.Address
@@ -140,8 +142,20 @@ func (s *Store) client(ctx context.Context, userAgent string) (incus.InstanceSer
 
 const userAgent = "lanyard"
 
+// maxRequests under way at once, the others wait: each costs two file descriptors, and LXD a goroutine. Far more than
+// members that wait for an LXD which hangs can bring together within their rate limits.
+const maxRequests = 1024
+
 // request sends one request and waits for its answer, at most for the time limit.
 func (s *Store) request(ctx context.Context, agent, what, method, path string, query url.Values, body any, etag string) (*api.Response, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	select {
+	case s.requests <- struct{}{}:
+		defer func() { <-s.requests }()
+	case <-ctx.Done():
+		return nil, "", s.failed(what, ctx.Err())
+	}
 	return s.requestWithin(ctx, s.o.Timeout, agent, what, method, path, query, body, etag)
 }
 
@@ -156,11 +170,27 @@ func (s *Store) requestWithin(ctx context.Context, limit time.Duration, agent, w
 	for k, v := range query {
 		q[k] = v
 	}
-	resp, tag, err := c.RawQuery(method, path+"?"+q.Encode(), body, etag)
-	if err != nil {
-		return nil, "", s.failed(what, err)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		resp, tag, err := c.RawQuery(method, path+"?"+q.Encode(), body, etag)
+		if errors.Is(err, syscall.EAGAIN) && crowded(ctx, pause) {
+			continue
+		}
+		if err != nil {
+			return nil, "", s.failed(what, err)
+		}
+		return resp, tag, nil
 	}
-	return resp, tag, nil
+}
+
+// crowded waits a little when more want to connect to a unix socket at once than its queue holds, which the kernel says at
+// once and does not wait for (unix(7)). It is false when the time is over.
+func crowded(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-time.After(pause/2 + rand.N(pause)):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // get asks for path and decodes the answer.

@@ -31,7 +31,7 @@ func (s *Store) Update(ctx context.Context, name string, change func(*Record) er
 		if err != nil {
 			return patch{}, err
 		}
-		return patch{Config: map[string]string{Key: text}}, nil
+		return patch{Config: map[string]string{Key: text}, record: &r}, nil
 	})
 }
 
@@ -39,6 +39,8 @@ func (s *Store) Update(ctx context.Context, name string, change func(*Record) er
 type patch struct {
 	Config  map[string]string            `json:"config,omitempty"`
 	Devices map[string]map[string]string `json:"devices,omitempty"`
+
+	record *Record // that is in Config, too
 }
 
 // edit is one change of an instance that is to be written, and its result.
@@ -139,12 +141,8 @@ func (p *patch) add(i *Instance, change func(*Instance) (patch, error)) error {
 	if err != nil {
 		return err
 	}
-	if text, ok := n.Config[Key]; ok {
-		r, _, err := Decode(map[string]string{Key: text})
-		if err != nil {
-			return err
-		}
-		i.Record, i.RecordErr, i.Imported = r, nil, false
+	if n.record != nil {
+		i.Record, i.RecordErr, i.Imported = *n.record, nil, false
 	}
 	for k, v := range n.Config {
 		if p.Config == nil {
