@@ -90,6 +90,7 @@ type Options struct {
 	SampleEvery  time.Duration // 0: 1 min
 	SampleKeep   time.Duration // at full resolution; 0: 2 h. After that a tenth is kept for a day
 	Heartbeat    time.Duration // of event streams; 0: 15 s
+	RecheckEvery time.Duration // whether who has an open stream may still have it; 0: 15 s
 	ShutdownTime time.Duration // until open requests are cut off at the end; 0: 10 s
 }
 
@@ -115,7 +116,7 @@ type Server struct {
 func New(o Options) *Server {
 	for value, standard := range map[*time.Duration]time.Duration{
 		&o.ReadTime: 30 * time.Second, &o.WriteTime: 5 * time.Minute, &o.ExecTime: 10 * time.Minute, &o.StallTime: 15 * time.Minute,
-		&o.SampleEvery: time.Minute, &o.SampleKeep: 2 * time.Hour, &o.Heartbeat: 15 * time.Second, &o.ShutdownTime: 10 * time.Second,
+		&o.SampleEvery: time.Minute, &o.SampleKeep: 2 * time.Hour, &o.Heartbeat: 15 * time.Second, &o.RecheckEvery: 15 * time.Second, &o.ShutdownTime: 10 * time.Second,
 	} {
 		if *value <= 0 {
 			*value = standard

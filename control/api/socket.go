@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -203,6 +204,16 @@ func (o operations) session(w http.ResponseWriter, r *http.Request, username, ac
 	defer stopReading()
 	o.work.Add(1)
 	defer o.work.Done()
+	lost := make(chan error, 1)
+	var watcher sync.WaitGroup
+	defer watcher.Wait()
+	defer cancel()
+	watcher.Go(func() {
+		if err := o.unwelcome(ctx, username); err != nil {
+			lost <- err
+			cancel()
+		}
+	})
 
 	wait, stop := context.WithTimeout(ctx, firstTime)
 	kind, first, err := conn.Read(wait)
@@ -217,7 +228,12 @@ func (o operations) session(w http.ResponseWriter, r *http.Request, username, ac
 		reason, err = run(ctx, who, c, first)
 	}
 	_ = c.input.Close()
-	gone := c.gone()
+	gone, status := c.gone(), websocket.StatusInternalError
+	select {
+	case err = <-lost:
+		status = websocket.StatusPolicyViolation
+	default:
+	}
 	o.audit(r, action, username, who, []slog.Attr{slog.Bool("client_left", gone)}, err)
 	switch {
 	case gone: // nobody to tell
@@ -229,7 +245,7 @@ func (o operations) session(w http.ResponseWriter, r *http.Request, username, ac
 		if f.err != nil && f.code.Status >= 500 {
 			o.log.Warn("a session failed", "action", action, "request", callOf(r.Context()).id, "err", f.err)
 		}
-		_ = conn.Close(websocket.StatusInternalError, short(f.message()))
+		_ = conn.Close(status, short(f.message()))
 	default:
 		_ = conn.Close(websocket.StatusNormalClosure, short(reason))
 	}

@@ -37,6 +37,17 @@ func (a *Accounts) Token(token string, uid int, kind error) {
 	a.tokens[token], a.owner[token] = kind, uid
 }
 
+// Set changes the account with this uid.
+func (a *Accounts) Set(u account.Identity) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for k := range a.users {
+		if a.users[k].UID == u.UID {
+			a.users[k] = u
+		}
+	}
+}
+
 // Fail makes everything fail with this, until it is nil again.
 func (a *Accounts) Fail(err error) {
 	a.mu.Lock()
