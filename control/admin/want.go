@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/lanyard-project/lanyard/control/check"
@@ -30,8 +31,24 @@ func want(c config.Config) check.Want {
 		Prefix: c.LAN.Prefix, VNI: c.LAN.VNI, TunnelPort: c.Underlay.Port, Underlay: underlay, Uplink: c.Uplink.Interface,
 		MTU:      c.LAN.MTU,
 		NATPorts: check.Range(c.Uplink.NATPorts), ForwardPorts: check.Range(c.Forwards.Ports),
-		Bridge: c.LAN.Bridge, VXLAN: c.LAN.VXLAN, BPFFS: c.Paths.BPFFS, LXD: c.LXD.Address, XDP: c.Underlay.XDP,
+		Bridge: c.LAN.Bridge, VXLAN: c.LAN.VXLAN, BPFFS: c.Paths.BPFFS, LXD: c.LXD.Address, XDP: c.Underlay.XDP, IDsEach: idsEach(c.Webspaces.InstanceConfig),
 	}
+}
+
+// idsEach is how many ids a webspace gets, see check.Want.
+func idsEach(config []string) int64 {
+	var each int64
+	for _, kv := range config {
+		key, value, _ := strings.Cut(kv, "=")
+		n, err := strconv.ParseInt(value, 10, 64)
+		switch {
+		case key == "security.idmap.isolated" && value != "true" && value != "1":
+			return -1
+		case key == "security.idmap.size" && err == nil && n > 0:
+			each = n
+		}
+	}
+	return each
 }
 
 // store is the configuration's LXD.

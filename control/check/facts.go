@@ -14,6 +14,7 @@ type Facts struct {
 	BPFFS      string            `json:"bpffs"`       // type of the filesystem at Want.BPFFS, e.g. "bpf"
 	Sysctls    map[string]string `json:"sysctls"`     // by dotted name; absent files are absent here
 	MemoryFree int64             `json:"memory_free"` // MemAvailable, bytes
+	IDs        int64             `json:"ids"`         // of users and groups, that root may give to containers
 	Links      []Link            `json:"links"`
 	Routes     []Route           `json:"routes"`
 	Sockets    []Socket          `json:"sockets"`
@@ -87,6 +88,7 @@ func Gather(ctx context.Context, want Want, ask AskLXD) Facts {
 	}
 	note("kernel", gatherKernel(&f, want))
 	note("sysctls", gatherSysctls(&f))
+	note("ids", gatherIDs(&f, "/etc/subuid", "/etc/subgid"))
 	note("links", gatherLinks(&f))
 	note("routes", gatherRoutes(&f))
 	note("offloads", gatherOffloads(&f, want))

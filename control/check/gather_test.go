@@ -181,3 +181,24 @@ func must(t *testing.T, err error) {
 		runtime.Goexit()
 	}
 }
+
+func TestIDs(t *testing.T) {
+	for text, want := range map[string]int64{
+		"": idsLXD, "lxd:1:2\n": idsLXD, "root:x:y\n": idsLXD, "root:100000:65536\n_lxd:1:2\n": 65536,
+		"root:1000:10\nroot:100000:10000001": 10000001, "0:5:7\n": 7,
+	} {
+		if got := idsOf([]byte(text)); got != want {
+			t.Errorf("%q: %d, not %d", text, got, want)
+		}
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"subuid": "root:1:200\n", "subgid": "root:1:100\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var f Facts
+	if err := gatherIDs(&f, filepath.Join(dir, "subuid"), filepath.Join(dir, "subgid"), filepath.Join(dir, "none")); err != nil || f.IDs != 100 {
+		t.Errorf("%d, %v", f.IDs, err)
+	}
+}

@@ -19,7 +19,7 @@ func want() Want {
 // fit is a machine that passes everything.
 func fit() Facts {
 	return Facts{
-		Kernel: "6.12.48+deb13-amd64", BTF: 5 << 20, Effective: 1<<41 - 1, Bounding: 1<<41 - 1, BPFFS: "bpf", MemoryFree: 4 << 30,
+		Kernel: "6.12.48+deb13-amd64", BTF: 5 << 20, Effective: 1<<41 - 1, Bounding: 1<<41 - 1, BPFFS: "bpf", MemoryFree: 4 << 30, IDs: 1e9,
 		Sysctls: map[string]string{
 			"net.core.bpf_jit_enable": "1", "net.core.bpf_jit_harden": "0", "net.bridge.bridge-nf-call-iptables": "0",
 			"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.eth0.rp_filter": "1",
@@ -133,6 +133,11 @@ func TestFindings(t *testing.T) {
 		{"LXD away", func(f *Facts, _ *Want) { f.LXD = LXD{Error: "connection refused"} }, "LXD", Failure, "/lxd.socket: connection refused", "systemctl"},
 		{"LXD stranger", func(f *Facts, _ *Want) { f.LXD = LXD{Version: "5.0.2"} }, "LXD", Failure, "does not trust", "trust add"},
 		{"LXD too old", func(f *Facts, _ *Want) { f.LXD.Version = "3.0.4" }, "LXD", Failure, "3.0.4", "5.0"},
+		{"Debian's ids", func(f *Facts, _ *Want) { f.IDs = 10000001 }, "user ids", Warning, "enough for 151 webspaces", "root:1000000:1000000000"},
+		{"smaller maps", func(f *Facts, w *Want) { f.IDs = 10000001; w.IDsEach = 4096 }, "", OK, "", ""},
+		{"no maps of their own", func(f *Facts, w *Want) { f.IDs = 10000001; w.IDsEach = -1 }, "", OK, "", ""},
+		{"hardly any ids", func(f *Facts, _ *Want) { f.IDs = 1 }, "user ids", Warning, "enough for 0", "subuid"},
+		{"LXD elsewhere", func(f *Facts, w *Want) { f.IDs = 1; w.LXD = "https://192.0.2.9:8443" }, "", OK, "", ""},
 		{"Incus", func(f *Facts, _ *Want) { f.LXD.Version = "6.0.4" }, "", OK, "", ""},
 	}
 	for _, test := range tests {

@@ -29,6 +29,7 @@ func lxdChecks(f Facts, want Want) []Result {
 			found += ", in a cluster"
 		}
 		l.ok("LXD", found)
+		l.ids(f, want)
 	}
 	return l.results
 }

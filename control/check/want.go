@@ -30,6 +30,7 @@ type Want struct {
 	BPFFS        string // where bpffs has to be, or a folder in it
 	LXD          string // socket path or URL, for messages
 	XDP          string // off, native, generic
+	IDsEach      int64  // ids that a webspace has for itself; 0 = LXD's own number, negative = webspaces share theirs
 }
 
 // overhead of a tunnel over IPv4: outer Ethernet is not counted in the MTU, inner Ethernet is (RFC 7348 section 4.3:
