@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/lanyard-project/lanyard/control/admin"
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/connectivity/probe"
 )
 
@@ -16,5 +17,5 @@ func run(ctx context.Context) int {
 		}
 		return probe.Main(os.Stdout, os.Stderr, os.Args[1:])
 	}
-	return admin.Run(ctx, admin.Standard(), version, os.Args[1:])
+	return admin.Run(ctx, cli.Standard(), version, os.Args[1:])
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-project/lanyard/control/check"
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 )
 
@@ -64,12 +65,12 @@ func bugreportCommand(o *options) *cobra.Command {
 				return failed("cannot write the report", err, "give another file with --output")
 			}
 			defer func() { err = errors.Join(err, f.Close()) }()
-			p := progress{streams: o.streams}
-			defer p.end()
-			if err := o.collect(cmd.Context(), f, file, p.show); err != nil {
+			p := cli.Progress{Streams: o.streams}
+			defer p.End()
+			if err := o.collect(cmd.Context(), f, file, p.Show); err != nil {
 				return failed("cannot write the report", err, "make room on the disk of "+output)
 			}
-			p.end()
+			p.End()
 			if o.json {
 				return o.print(map[string]string{"file": output})
 			}

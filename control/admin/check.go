@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-project/lanyard/control/check"
+	"github.com/lanyard-project/lanyard/control/cli"
 )
 
 func checkCommand(o *options) *cobra.Command {
@@ -28,12 +29,12 @@ func checkCommand(o *options) *cobra.Command {
 				return err
 			}
 			w := want(c)
-			p := progress{streams: o.streams}
+			p := cli.Progress{Streams: o.streams}
 			if o.streams.ErrTTY {
-				p.show("looking at this machine")
+				p.Show("looking at this machine")
 			}
 			f := check.Gather(cmd.Context(), w, askLXD(c.LXD))
-			p.end()
+			p.End()
 			report := check.NewReport(check.Inspect(f, w))
 			switch {
 			case o.json && facts:
@@ -58,7 +59,7 @@ func checkCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-func renderCheck(s Streams, r check.Report) {
+func renderCheck(s cli.Streams, r check.Report) {
 	group := ""
 	for _, x := range r.Results {
 		if x.Group != group {
@@ -66,26 +67,26 @@ func renderCheck(s Streams, r check.Report) {
 				fmt.Fprintln(s.Out)
 			}
 			group = x.Group
-			fmt.Fprintln(s.Out, s.paint(bold, groupTitle(group)))
+			fmt.Fprintln(s.Out, s.Paint(cli.Bold, groupTitle(group)))
 		}
-		mark, st := "ok", green
+		mark, st := "ok", cli.Green
 		switch x.Status {
 		case check.Warning:
-			mark, st = "warn", yellow
+			mark, st = "warn", cli.Yellow
 		case check.Failure:
-			mark, st = "FAIL", red
+			mark, st = "FAIL", cli.Red
 		case check.Unknown:
-			mark, st = "?", yellow
+			mark, st = "?", cli.Yellow
 		}
-		fmt.Fprintf(s.Out, "  %s  %-18s  %s\n", s.paint(st, fmt.Sprintf("%-4s", mark)), x.Name, printable(x.Found))
+		fmt.Fprintf(s.Out, "  %s  %-18s  %s\n", s.Paint(st, fmt.Sprintf("%-4s", mark)), x.Name, cli.Printable(x.Found))
 		if x.Cause != "" {
-			fmt.Fprintf(s.Out, "        %s %s\n", s.paint(dim, "why:"), printable(x.Cause))
+			fmt.Fprintf(s.Out, "        %s %s\n", s.Paint(cli.Dim, "why:"), cli.Printable(x.Cause))
 		}
 		if x.Do != "" {
-			fmt.Fprintf(s.Out, "        %s  %s\n", s.paint(dim, "do:"), printable(x.Do))
+			fmt.Fprintf(s.Out, "        %s  %s\n", s.Paint(cli.Dim, "do:"), cli.Printable(x.Do))
 		}
 	}
-	fmt.Fprintf(s.Out, "\n%s ok, %s, %s", thousands(int64(r.OK)), count(r.Warnings, "warning", "warnings"), count(r.Failures, "failure", "failures"))
+	fmt.Fprintf(s.Out, "\n%s ok, %s, %s", cli.Thousands(int64(r.OK)), cli.Count(r.Warnings, "warning", "warnings"), cli.Count(r.Failures, "failure", "failures"))
 	if r.Unknown > 0 {
 		fmt.Fprintf(s.Out, ", %d not found out", r.Unknown)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/connectivity"
 	"github.com/lanyard-project/lanyard/control/node/config"
 )
@@ -48,29 +49,29 @@ func connectivityTestCommand(o *options) *cobra.Command {
 			}
 			daemon := o.client()
 			defer daemon.Close()
-			p := progress{streams: o.streams}
-			defer p.end()
+			p := cli.Progress{Streams: o.streams}
+			defer p.End()
 			s := o.streams
 			report, err := connectivity.Run(cmd.Context(), lxd, daemon, connectivity.Options{
 				Outside: outside, Keep: keep, Denied: denied(c),
 				External: connectivity.ForwardRange(c.Forwards.Ports),
-				Progress: p.show,
+				Progress: p.Show,
 				Starting: func(what string) {
 					if s.ErrTTY { // elsewhere each outcome is a line already
-						p.show(what)
+						p.Show(what)
 					}
 				},
 				Each: func(x connectivity.Outcome) {
 					if !o.json {
-						p.end()
+						p.End()
 						showOutcome(s, x)
 					}
 				},
 			})
-			p.end()
+			p.End()
 			if err != nil {
 				for _, l := range report.Leftovers {
-					fmt.Fprintln(s.Err, printable("left behind: "+l))
+					fmt.Fprintln(s.Err, cli.Printable("left behind: "+l))
 				}
 				return err
 			}
@@ -113,7 +114,7 @@ func connectivityCleanCommand(o *options) *cobra.Command {
 				err = o.print(map[string][]string{"leftovers": slices.Concat([]string{}, left)})
 			} else {
 				for _, l := range left {
-					fmt.Fprintln(o.streams.Out, printable("could not remove "+l))
+					fmt.Fprintln(o.streams.Out, cli.Printable("could not remove "+l))
 				}
 			}
 			if err == nil && len(left) > 0 {
@@ -140,30 +141,30 @@ func denied(c config.Config) netip.Addr {
 	return netip.Addr{}
 }
 
-func showOutcome(s Streams, x connectivity.Outcome) {
+func showOutcome(s cli.Streams, x connectivity.Outcome) {
 	if x.Consequence() {
 		return
 	}
-	mark, st := "ok", green
+	mark, st := "ok", cli.Green
 	switch x.Status {
 	case connectivity.Failed:
-		mark, st = "FAIL", red
+		mark, st = "FAIL", cli.Red
 	case connectivity.Skipped:
-		mark, st = "skip", yellow
+		mark, st = "skip", cli.Yellow
 	}
 	way := x.From
 	if x.To != "" {
 		way += " > " + x.To
 	}
-	fmt.Fprintf(s.Out, "  %s  %-40s  %-26s  %6s  %s\n", s.paint(st, fmt.Sprintf("%-4s", mark)), printable(x.Name), printable(way), span(x.Took), s.paint(dim, x.Detail))
+	fmt.Fprintf(s.Out, "  %s  %-40s  %-26s  %6s  %s\n", s.Paint(st, fmt.Sprintf("%-4s", mark)), cli.Printable(x.Name), cli.Printable(way), cli.Span(x.Took), s.Paint(cli.Dim, x.Detail))
 	if x.Do != "" {
-		fmt.Fprintf(s.Out, "        %s %s\n", s.paint(dim, "next:"), printable(x.Do))
+		fmt.Fprintf(s.Out, "        %s %s\n", s.Paint(cli.Dim, "next:"), cli.Printable(x.Do))
 	}
 }
 
-func showConnectivity(s Streams, r connectivity.Report) {
-	fmt.Fprintf(s.Out, "\n%d ok, %d failed, %d skipped, in %s\n", r.OK, r.Failed, r.Skipped, span(r.Took))
+func showConnectivity(s cli.Streams, r connectivity.Report) {
+	fmt.Fprintf(s.Out, "\n%d ok, %d failed, %d skipped, in %s\n", r.OK, r.Failed, r.Skipped, cli.Span(r.Took))
 	for _, l := range r.Leftovers {
-		fmt.Fprintf(s.Out, "%s %s\n", s.paint(red, "left behind:"), printable(l))
+		fmt.Fprintf(s.Out, "%s %s\n", s.Paint(cli.Red, "left behind:"), cli.Printable(l))
 	}
 }

@@ -13,11 +13,11 @@ import (
 
 // Exit codes of lanyard.
 const (
-	ExitOK          = 0 // done, and the answer is yes
-	ExitFailed      = 1 // the command itself failed
-	ExitUsage       = 2 // wrong arguments or flags
-	ExitNo          = 3 // done, and the answer is no: not ready, a check or a test failed
-	ExitUnreachable = 4 // no lanyardd behind the socket, or it refused the caller
+	ExitOK          = cli.ExitOK
+	ExitFailed      = cli.ExitFailed
+	ExitUsage       = cli.ExitUsage
+	ExitNo          = cli.ExitNo          // not ready, a check or a test failed
+	ExitUnreachable = cli.ExitUnreachable // no lanyardd behind the socket, or it refused the caller
 	ExitLogin       = cli.ExitLogin
 	ExitSession     = cli.ExitSession
 )
@@ -59,7 +59,7 @@ func failed(what string, cause error, next string) error {
 }
 
 // Report prints err on stderr, as JSON if asJSON, and gives the exit code.
-func Report(s Streams, err error, asJSON bool) int {
+func Report(s cli.Streams, err error, asJSON bool) int {
 	if err == nil {
 		return ExitOK
 	}
@@ -83,13 +83,7 @@ func Report(s Streams, err error, asJSON bool) int {
 		fmt.Fprintf(s.Err, "%s\n", b)
 		return code
 	}
-	fmt.Fprintf(s.Err, "lanyard: %s [%s]\n", printable(e.What), printable(e.Code))
-	if e.Cause != "" {
-		fmt.Fprintf(s.Err, "  cause: %s\n", printable(e.Cause))
-	}
-	if e.Next != "" {
-		fmt.Fprintf(s.Err, "  next:  %s\n", printable(e.Next))
-	}
+	(&cli.Error{Code: e.Code, What: e.What, Cause: e.Cause, Next: e.Next}).Print(s)
 	return code
 }
 

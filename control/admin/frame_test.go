@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+
+	"github.com/lanyard-project/lanyard/control/cli"
 )
 
 func frameBytes(t testing.TB, text string) []byte {
@@ -55,7 +57,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(frameBytes(f, ether+"8100 0064 0806"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		line := decode(bytes.Clone(data), 4789).String()
-		if line != printable(line) || strings.Contains(line, "\n") {
+		if line != cli.Printable(line) || strings.Contains(line, "\n") {
 			t.Errorf("unprintable: %q", line)
 		}
 	})
@@ -69,7 +71,7 @@ func TestPrintable(t *testing.T) {
 		"Zürich ✓":               "Zürich ✓",
 		"bad \xff utf8":          "bad ? utf8",
 	} {
-		if got := printable(in); got != want {
+		if got := cli.Printable(in); got != want {
 			t.Errorf("%q: %q", in, got)
 		}
 	}

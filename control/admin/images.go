@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/images/imagesapi"
 )
 
@@ -62,10 +62,10 @@ func imagesListCommand(o *imagesOptions) *cobra.Command {
 				renderRepositories(o.streams, s)
 				return nil
 			}
-			p := progress{streams: o.streams}
-			p.show("asking for " + args[0])
+			p := cli.Progress{Streams: o.streams}
+			p.Show("asking for " + args[0])
 			r, err := c.Images(cmd.Context(), args[0])
-			p.end()
+			p.End()
 			if err != nil {
 				return err
 			}
@@ -91,10 +91,10 @@ func imagesVerifyCommand(o *imagesOptions) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := o.client()
 			defer c.Close()
-			p := progress{streams: o.streams}
-			p.show("asking the source of " + args[0])
+			p := cli.Progress{Streams: o.streams}
+			p.Show("asking the source of " + args[0])
 			r, err := c.Verify(cmd.Context(), args[0])
-			p.end()
+			p.End()
 			if err != nil {
 				return err
 			}
@@ -136,24 +136,24 @@ func imagesPrefetchCommand(o *imagesOptions) *cobra.Command {
 			if len(args) > 1 {
 				image = args[1]
 			}
-			p := progress{streams: o.streams}
+			p := cli.Progress{Streams: o.streams}
 			last, err := c.Prefetch(cmd.Context(), args[0], image, func(s imagesapi.Step) {
 				switch {
 				case s.Error != "":
-					p.end()
-					fmt.Fprintln(o.streams.Err, o.streams.paint(red, s.File+": "+s.Error))
+					p.End()
+					fmt.Fprintln(o.streams.Err, o.streams.Paint(cli.Red, s.File+": "+s.Error))
 				case o.streams.ErrTTY || s.Bytes == s.Size:
-					p.show(bar(s.File, s.Bytes, s.Size))
+					p.Bar(s.File, s.Bytes, s.Size)
 				}
 			})
-			p.end()
+			p.End()
 			if err != nil {
 				return err
 			}
 			if o.json {
 				err = o.print(last)
 			} else {
-				fmt.Fprintf(o.streams.Out, "%s in the cache, %s failed\n", count(last.Files, "file", "files"), thousands(int64(last.Bad)))
+				fmt.Fprintf(o.streams.Out, "%s in the cache, %s failed\n", cli.Count(last.Files, "file", "files"), cli.Thousands(int64(last.Bad)))
 			}
 			if err == nil && last.Bad > 0 {
 				return errNo
@@ -161,17 +161,6 @@ func imagesPrefetchCommand(o *imagesOptions) *cobra.Command {
 			return err
 		},
 	}
-}
-
-// bar is a line such as: [#####-----] 50 %  1.0 GiB of 2.0 GiB  images/alpine/...
-func bar(name string, got, whole int64) string {
-	const width = 20
-	part := 1.0
-	if whole > 0 {
-		part = min(float64(got)/float64(whole), 1)
-	}
-	full := int(part * width)
-	return fmt.Sprintf("[%s%s] %3d %%  %s of %s  %s", strings.Repeat("#", full), strings.Repeat("-", width-full), int(part*100), size(uint64(max(got, 0))), size(uint64(max(whole, 0))), name)
 }
 
 // eachImage calls f for every name, and goes on after failures.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/simplestreams/stream"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -77,16 +78,16 @@ type synced struct {
 }
 
 func syncImages(ctx context.Context, o *imagesOptions, s *webspace.Store, server, pem, as string, names []string) error {
-	p := progress{streams: o.streams}
+	p := cli.Progress{Streams: o.streams}
 	all := []synced{}
 	bad, err := eachImage(ctx, names, func(name string) error {
-		p.show(name + ": asking LXD")
-		done, err := s.CopyImage(ctx, webspace.ImageCopy{Server: strings.TrimRight(server, "/"), Name: name, Alias: as, CA: pem}, func(text string) { p.show(name + ": " + text) })
+		p.Show(name + ": asking LXD")
+		done, err := s.CopyImage(ctx, webspace.ImageCopy{Server: strings.TrimRight(server, "/"), Name: name, Alias: as, CA: pem}, func(text string) { p.Show(name + ": " + text) })
 		out := synced{Image: name, State: "new", Fingerprint: done.Fingerprint}
 		switch {
 		case err != nil:
 			out.State, out.Error = "failed", err.Error()
-			p.end()
+			p.End()
 			if !o.json {
 				Report(o.streams, err, false)
 			}
@@ -98,22 +99,22 @@ func syncImages(ctx context.Context, o *imagesOptions, s *webspace.Store, server
 		all = append(all, out)
 		return err
 	})
-	p.end()
+	p.End()
 	if err != nil {
 		return err
 	}
 	if o.json {
 		err = o.print(all)
 	} else {
-		t := table{head: []string{"IMAGE", "STATE", "FINGERPRINT"}}
+		t := cli.Table{Indent: "  ", Head: []string{"IMAGE", "STATE", "FINGERPRINT"}}
 		for _, i := range all {
-			style := green
+			style := cli.Green
 			if i.Error != "" {
-				style = red
+				style = cli.Red
 			}
-			t.row(text(i.Image), styled(style, i.State), text(i.Fingerprint[:min(12, len(i.Fingerprint))]))
+			t.Row(cli.Text(i.Image), cli.Styled(style, i.State), cli.Text(i.Fingerprint[:min(12, len(i.Fingerprint))]))
 		}
-		t.print(o.streams, 0, "")
+		t.Print(o.streams)
 	}
 	if err == nil && bad > 0 {
 		return errNo

@@ -11,22 +11,15 @@ import (
 
 // memberCommands are those that every machine has.
 func memberCommands(o *options) []*cobra.Command {
-	return member.Commands(o.streams.forMembers(), o.version)
-}
-
-// forMembers are the same streams, with standard input.
-func (s Streams) forMembers() cli.Streams {
-	out := cli.Standard()
-	out.Out, out.Err, out.Colour, out.ErrTTY = s.Out, s.Err, s.Colour, s.ErrTTY
-	return out
+	return member.Commands(o.streams, o.version)
 }
 
 // reportMember reports what the members' commands return.
-func reportMember(s Streams, err error, asJSON bool) (code int, ok bool) {
+func reportMember(s cli.Streams, err error, asJSON bool) (code int, ok bool) {
 	_, failed := errors.AsType[*cli.Error](err)
 	_, ended := errors.AsType[cli.Exit](err)
 	if !failed && !ended {
 		return 0, false
 	}
-	return cli.Report(s.forMembers(), err, asJSON), true
+	return cli.Report(s, err, asJSON), true
 }

@@ -8,12 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 )
 
 // options are the flags that all commands share.
 type options struct {
-	streams Streams
+	streams cli.Streams
 	socket  string
 	json    bool
 	version string
@@ -35,7 +36,7 @@ func (o *options) print(v any) error {
 }
 
 // Run is the whole of the program: parse args, do it, report the error, give the exit code.
-func Run(ctx context.Context, s Streams, version string, args []string) int {
+func Run(ctx context.Context, s cli.Streams, version string, args []string) int {
 	o := &options{streams: s, version: version}
 	cmd := command(o)
 	cmd.SetArgs(args)

@@ -5,13 +5,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 )
 
 // section is one part of the status.
 type section struct {
 	name string
-	show func(s Streams, st nodeapi.Status, limit int)
+	show func(s cli.Streams, st nodeapi.Status, limit int)
 }
 
 var sections = []section{
@@ -36,7 +37,7 @@ func sectionNames() []string {
 }
 
 // renderStatus prints the sections asked for, or all of them.
-func renderStatus(s Streams, st nodeapi.Status, names []string, limit int) {
+func renderStatus(s cli.Streams, st nodeapi.Status, names []string, limit int) {
 	first := true
 	for _, x := range sections {
 		if len(names) > 0 && !slices.Contains(names, x.name) {
@@ -53,28 +54,28 @@ func renderStatus(s Streams, st nodeapi.Status, names []string, limit int) {
 	}
 }
 
-func title(s Streams, name string, n int) {
-	head := s.paint(bold, strings.ToUpper(name[:1])+name[1:])
+func title(s cli.Streams, name string, n int) {
+	head := s.Paint(cli.Bold, strings.ToUpper(name[:1])+name[1:])
 	if n == 0 {
-		fmt.Fprintln(s.Out, head+"  "+s.paint(dim, "none"))
+		fmt.Fprintln(s.Out, head+"  "+s.Paint(cli.Dim, "none"))
 		return
 	}
-	fmt.Fprintln(s.Out, head+"  "+s.paint(dim, thousands(int64(n))))
+	fmt.Fprintln(s.Out, head+"  "+s.Paint(cli.Dim, cli.Thousands(int64(n))))
 }
 
 func more(section string) string { return "lanyard status " + section + " --all" }
 
-func showNode(s Streams, st nodeapi.Status, _ int) {
+func showNode(s cli.Streams, st nodeapi.Status, _ int) {
 	n := st.Node
-	state := s.paint(green, "ready")
+	state := s.Paint(cli.Green, "ready")
 	if !st.Readiness.Ready {
-		state = s.paint(red, "not ready: "+notReady(st.Readiness))
+		state = s.Paint(cli.Red, "not ready: "+notReady(st.Readiness))
 	}
-	fmt.Fprintf(s.Out, "%s  %s\n", s.paint(bold, "Node "+n.Name), state)
+	fmt.Fprintf(s.Out, "%s  %s\n", s.Paint(cli.Bold, "Node "+n.Name), state)
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(s.Out, "  %s %s\n", s.paint(dim, fmt.Sprintf("%-9s", name)), printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(s.Out, "  %s %s\n", s.Paint(cli.Dim, fmt.Sprintf("%-9s", name)), cli.Printable(fmt.Sprintf(format, args...)))
 	}
-	line("daemon", "lanyardd %s, up %s", st.Version, span(st.Time.Sub(st.Started)))
+	line("daemon", "lanyardd %s, up %s", st.Version, cli.Span(st.Time.Sub(st.Started)))
 	line("LAN", "%s in %s, gateway %s, MTU %d", n.IP, n.Prefix, n.Gateway, n.MTU)
 	line("tunnels", "from %s on %s, VNI %d, UDP %d", n.VTEP, n.Underlay, n.VNI, n.Port)
 	uplink := fmt.Sprintf("%s on %s", n.UplinkIP, n.Uplink)
@@ -82,15 +83,15 @@ func showNode(s Streams, st nodeapi.Status, _ int) {
 		uplink += ", XDP " + n.XDP
 	}
 	line("NAT", "from %s; %s of %s, at most %s for one webspace", uplink,
-		count(st.Flows.Entries, "flow", "flows"), thousands(int64(st.Flows.Max)), thousands(int64(st.Flows.Quota)))
+		cli.Count(st.Flows.Entries, "flow", "flows"), cli.Thousands(int64(st.Flows.Max)), cli.Thousands(int64(st.Flows.Quota)))
 	lxd := "connected"
 	if !st.LXD.Connected {
-		lxd = "not connected (last answer " + ago(st.Time, st.LXD.LastSeen) + "): " + st.LXD.Error
+		lxd = "not connected (last answer " + cli.Ago(st.Time, st.LXD.LastSeen) + "): " + st.LXD.Error
 	}
 	line("LXD", "%s, %s", st.LXD.Target, lxd)
-	sync := ago(st.Time, st.Sync.Last)
+	sync := cli.Ago(st.Time, st.Sync.Last)
 	if !st.Sync.Last.IsZero() {
-		sync += ", took " + span(st.Sync.Duration)
+		sync += ", took " + cli.Span(st.Sync.Duration)
 	}
 	if st.Sync.Error != "" {
 		sync += "; the newest failed: " + st.Sync.Error
@@ -98,13 +99,13 @@ func showNode(s Streams, st nodeapi.Status, _ int) {
 	line("last sync", "%s", sync)
 	dhcp := "not running"
 	if st.DHCP.Running {
-		dhcp = count(st.DHCP.Reservations, "reservation", "reservations")
+		dhcp = cli.Count(st.DHCP.Reservations, "reservation", "reservations")
 		var sent []string
 		for _, kind := range sortedKeys(st.DHCP.Sent) {
 			if st.DHCP.Sent[kind] == 0 {
 				continue
 			}
-			sent = append(sent, fmt.Sprintf("%s %s", thousands(int64(st.DHCP.Sent[kind])), kind))
+			sent = append(sent, fmt.Sprintf("%s %s", cli.Thousands(int64(st.DHCP.Sent[kind])), kind))
 		}
 		if len(sent) > 0 {
 			dhcp += "; sent " + strings.Join(sent, ", ")
@@ -114,7 +115,7 @@ func showNode(s Streams, st nodeapi.Status, _ int) {
 	line("DNS", "%s", names(st.DNS))
 	for _, c := range st.Readiness.Checks {
 		if !c.OK && !c.Required && c.Name != "lxd" { // LXD has its own line
-			fmt.Fprintf(s.Out, "  %s %s\n", s.paint(yellow, "warning  "), printable(c.Name+": "+c.Detail))
+			fmt.Fprintf(s.Out, "  %s %s\n", s.Paint(cli.Yellow, "warning  "), cli.Printable(c.Name+": "+c.Detail))
 		}
 	}
 }
@@ -128,7 +129,7 @@ func names(d nodeapi.DNS) string {
 	for _, n := range d.Queries {
 		total += n
 	}
-	text := count(d.Records, "name", "names") + fmt.Sprintf("; %s queries", thousands(int64(total)))
+	text := cli.Count(d.Records, "name", "names") + fmt.Sprintf("; %s queries", cli.Thousands(int64(total)))
 	up := 0
 	for _, u := range d.Upstreams {
 		if u.Up {
@@ -144,12 +145,12 @@ func names(d nodeapi.DNS) string {
 	return text + "; all upstreams answer"
 }
 
-func showProblems(s Streams, st nodeapi.Status, limit int) {
+func showProblems(s cli.Streams, st nodeapi.Status, limit int) {
 	title(s, "problems", len(st.Problems)+len(st.Errors))
 	shown := 0
 	print := func(subject, err string) {
 		if limit == 0 || shown < limit {
-			fmt.Fprintf(s.Out, "  %s  %s\n", s.paint(red, subject), printable(err))
+			fmt.Fprintf(s.Out, "  %s  %s\n", s.Paint(cli.Red, subject), cli.Printable(err))
 		}
 		shown++
 	}
@@ -160,54 +161,54 @@ func showProblems(s Streams, st nodeapi.Status, limit int) {
 		print("this status", e)
 	}
 	if limit > 0 && shown > limit {
-		fmt.Fprintln(s.Out, "  "+s.paint(dim, fmt.Sprintf("and %d more: %s", shown-limit, more("problems"))))
+		fmt.Fprintln(s.Out, "  "+s.Paint(cli.Dim, fmt.Sprintf("and %d more: %s", shown-limit, more("problems"))))
 	}
 }
 
-func showPrograms(s Streams, st nodeapi.Status, limit int) {
+func showPrograms(s cli.Streams, st nodeapi.Status, limit int) {
 	title(s, "programs", len(st.Programs))
 	if len(st.Programs) == 0 {
 		return
 	}
-	t := table{head: []string{"PROGRAM", "HOOK", "INTERFACE", "TAG", "VERSION"}}
+	t := cli.Table{Indent: "  ", Head: []string{"PROGRAM", "HOOK", "INTERFACE", "TAG", "VERSION"}}
 	for _, p := range st.Programs {
-		iface := text(p.Interface)
+		iface := cli.Text(p.Interface)
 		if p.Interface == "" {
-			iface = styled(red, fmt.Sprintf("gone (%d)", p.Ifindex))
+			iface = cli.Styled(cli.Red, fmt.Sprintf("gone (%d)", p.Ifindex))
 		}
-		t.row(text(p.Name), text(p.Hook), iface, text(p.Tag), text(p.Version))
+		t.Row(cli.Text(p.Name), cli.Text(p.Hook), iface, cli.Text(p.Tag), cli.Text(p.Version))
 	}
-	t.print(s, limit, more("programs"))
+	t.PrintSome(s, limit, more("programs"))
 }
 
-func showMaps(s Streams, st nodeapi.Status, limit int) {
+func showMaps(s cli.Streams, st nodeapi.Status, limit int) {
 	title(s, "maps", len(st.Maps))
 	if len(st.Maps) == 0 {
 		return
 	}
-	t := table{head: []string{"MAP", "ENTRIES", "MAX", "FULL", "MEMORY"}}
+	t := cli.Table{Indent: "  ", Head: []string{"MAP", "ENTRIES", "MAX", "FULL", "MEMORY"}}
 	for _, m := range st.Maps {
-		entries, full := cell{text: "-", right: true}, cell{text: "-", right: true}
+		entries, full := cli.Cell{Text: "-", Right: true}, cli.Cell{Text: "-", Right: true}
 		if m.Entries >= 0 {
-			entries = number(m.Entries)
+			entries = cli.Integer(m.Entries)
 			if m.Max > 0 {
 				part := 100 * float64(m.Entries) / float64(m.Max)
-				full = cell{text: fmt.Sprintf("%.0f %%", part), right: true}
+				full = cli.Cell{Text: fmt.Sprintf("%.0f %%", part), Right: true}
 				switch {
 				case part >= 95:
-					full.style = red
+					full.Style = cli.Red
 				case part >= 80:
-					full.style = yellow
+					full.Style = cli.Yellow
 				}
 			}
 		}
-		memory := cell{text: "-", right: true}
+		memory := cli.Cell{Text: "-", Right: true}
 		if m.Bytes > 0 {
-			memory.text = size(uint64(m.Bytes))
+			memory.Text = cli.Size(int64(uint64(m.Bytes)))
 		}
-		t.row(text(m.Name), entries, number(m.Max), full, memory)
+		t.Row(cli.Text(m.Name), entries, cli.Integer(m.Max), full, memory)
 	}
-	t.print(s, 0, "")
+	t.Print(s)
 }
 
 func sortedKeys[V any](m map[string]V) []string {

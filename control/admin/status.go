@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 )
 
@@ -76,22 +77,22 @@ func statusCommand(o *options) *cobra.Command {
 
 // waitReady asks until the node is ready or the time is over; then the last status or error is the answer. A daemon
 // that is not there yet is waited for as well.
-func waitReady(ctx context.Context, s Streams, c *nodeapi.Client, limit time.Duration) (nodeapi.Status, error) {
+func waitReady(ctx context.Context, s cli.Streams, c *nodeapi.Client, limit time.Duration) (nodeapi.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(waitInterval)
 	defer tick.Stop()
-	p := progress{streams: s}
-	defer p.end()
+	p := cli.Progress{Streams: s}
+	defer p.End()
 	for {
 		status, err := c.Status(ctx)
 		if err == nil && status.Readiness.Ready || nodeapi.HasCode(err, nodeapi.CodeDenied) {
 			return status, err
 		}
 		if err != nil {
-			p.show("waiting for lanyardd at " + c.Socket())
+			p.Show("waiting for lanyardd at " + c.Socket())
 		} else {
-			p.show("waiting for the node: " + notReady(status.Readiness))
+			p.Show("waiting for the node: " + notReady(status.Readiness))
 		}
 		select {
 		case <-tick.C:

@@ -6,42 +6,43 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 )
 
-func showPeers(s Streams, st nodeapi.Status, limit int) {
+func showPeers(s cli.Streams, st nodeapi.Status, limit int) {
 	title(s, "peers", len(st.Peers))
 	if len(st.Peers) == 0 {
 		return
 	}
-	t := table{head: []string{"PEER", "VTEP", "STATE", "NEXT HOP", "ON", "MTU"}}
+	t := cli.Table{Indent: "  ", Head: []string{"PEER", "VTEP", "STATE", "NEXT HOP", "ON", "MTU"}}
 	for _, p := range st.Peers {
-		state := styled(green, "ready")
+		state := cli.Styled(cli.Green, "ready")
 		if !p.Ready {
 			why := p.Detail
 			if why == "" {
 				why = "its next hop is not known"
 			}
-			state = styled(yellow, "slow path: "+why)
+			state = cli.Styled(cli.Yellow, "slow path: "+why)
 		}
 		if p.Foreign {
-			state.text += ", foreign"
+			state.Text += ", foreign"
 		}
-		mtu := cell{text: "-", right: true}
+		mtu := cli.Cell{Text: "-", Right: true}
 		if p.MTU > 0 {
-			mtu.text = fmt.Sprint(p.MTU)
+			mtu.Text = fmt.Sprint(p.MTU)
 		}
-		t.row(text(dash(p.Name)), text(p.VTEP.String()), state, text(dash(p.NextHop)), text(dash(p.Interface)), mtu)
+		t.Row(cli.Text(dash(p.Name)), cli.Text(p.VTEP.String()), state, cli.Text(dash(p.NextHop)), cli.Text(dash(p.Interface)), mtu)
 	}
-	t.print(s, limit, more("peers"))
+	t.PrintSome(s, limit, more("peers"))
 }
 
-func showPorts(s Streams, st nodeapi.Status, limit int) {
+func showPorts(s cli.Streams, st nodeapi.Status, limit int) {
 	title(s, "ports", len(st.Ports))
 	if len(st.Ports) == 0 {
 		return
 	}
-	t := table{head: []string{"WEBSPACE", "ADDRESS", "MAC", "INTERFACE", "RECEIVED", "SENT", "SLOW PATH", "DROPPED"}}
+	t := cli.Table{Indent: "  ", Head: []string{"WEBSPACE", "ADDRESS", "MAC", "INTERFACE", "RECEIVED", "SENT", "SLOW PATH", "DROPPED"}}
 	dropped := map[string]uint64{}
 	for _, d := range st.Drops {
 		dropped[d.Owner] += d.Packets
@@ -52,23 +53,23 @@ func showPorts(s Streams, st nodeapi.Status, limit int) {
 		if p.Kind != "webspace" {
 			owner += " (" + p.Kind + ")"
 		}
-		d := number(dropped[p.Owner])
+		d := cli.Integer(dropped[p.Owner])
 		if dropped[p.Owner] > 0 {
-			d.style = yellow
+			d.Style = cli.Yellow
 		}
-		t.row(text(owner), text(p.IP.String()), text(p.MAC), text(p.Name),
-			cell{text: size(c.RxBytes), right: true}, cell{text: size(c.TxBytes), right: true}, number(c.SlowPackets), d)
+		t.Row(cli.Text(owner), cli.Text(p.IP.String()), cli.Text(p.MAC), cli.Text(p.Name),
+			cli.Number(cli.Size(int64(c.RxBytes))), cli.Number(cli.Size(int64(c.TxBytes))), cli.Integer(c.SlowPackets), d)
 	}
-	t.print(s, limit, more("ports"))
+	t.PrintSome(s, limit, more("ports"))
 }
 
-func showEndpoints(s Streams, st nodeapi.Status, limit int) {
+func showEndpoints(s cli.Streams, st nodeapi.Status, limit int) {
 	title(s, "endpoints", len(st.Endpoints))
 	if len(st.Endpoints) == 0 {
 		return
 	}
 	peers := peerNames(st)
-	t := table{head: []string{"ADDRESS", "MAC", "WHO", "WHERE", "STATE"}}
+	t := cli.Table{Indent: "  ", Head: []string{"ADDRESS", "MAC", "WHO", "WHERE", "STATE"}}
 	for _, e := range st.Endpoints {
 		where := "here"
 		switch {
@@ -84,13 +85,13 @@ func showEndpoints(s Streams, st nodeapi.Status, limit int) {
 				who = e.Owner + " (infrastructure)"
 			}
 		}
-		state := text(e.State)
+		state := cli.Text(e.State)
 		if e.State != "awake" {
-			state.style = dim
+			state.Style = cli.Dim
 		}
-		t.row(text(e.IP.String()), text(e.MAC), text(who), text(where), state)
+		t.Row(cli.Text(e.IP.String()), cli.Text(e.MAC), cli.Text(who), cli.Text(where), state)
 	}
-	t.print(s, limit, more("endpoints"))
+	t.PrintSome(s, limit, more("endpoints"))
 }
 
 // peerNames gives the name of a tunnel address: "n2 (192.0.2.2)".
@@ -109,13 +110,13 @@ func peerNames(st nodeapi.Status) func(netip.Addr) string {
 	}
 }
 
-func showForwards(s Streams, st nodeapi.Status, limit int) {
+func showForwards(s cli.Streams, st nodeapi.Status, limit int) {
 	title(s, "forwards", len(st.Forwards))
 	if len(st.Forwards) == 0 {
 		return
 	}
 	peers := peerNames(st)
-	t := table{head: []string{"EXTERNAL", "PROTO", "WEBSPACE", "TARGET", "ENTERS AT"}}
+	t := cli.Table{Indent: "  ", Head: []string{"EXTERNAL", "PROTO", "WEBSPACE", "TARGET", "ENTERS AT"}}
 	for _, f := range st.Forwards {
 		entry := "here"
 		if f.Entry.IsValid() {
@@ -124,39 +125,39 @@ func showForwards(s Streams, st nodeapi.Status, limit int) {
 		if f.Tracked {
 			entry += ", tracked"
 		}
-		t.row(text(f.External.String()), text(f.Proto), text(dash(f.Owner)), text(f.Target.String()), text(entry))
+		t.Row(cli.Text(f.External.String()), cli.Text(f.Proto), cli.Text(dash(f.Owner)), cli.Text(f.Target.String()), cli.Text(entry))
 	}
-	t.print(s, limit, more("forwards"))
+	t.PrintSome(s, limit, more("forwards"))
 }
 
-func showDrops(s Streams, st nodeapi.Status, limit int) {
+func showDrops(s cli.Streams, st nodeapi.Status, limit int) {
 	title(s, "drops", len(st.Drops))
 	if len(st.Drops) == 0 {
 		return
 	}
 	drops := slices.Clone(st.Drops)
 	slices.SortStableFunc(drops, func(a, b nodeapi.Drops) int { return cmp.Compare(b.Packets, a.Packets) })
-	t := table{head: []string{"REASON", "WEBSPACE", "PACKETS", "BYTES", "MEANING"}}
+	t := cli.Table{Indent: "  ", Head: []string{"REASON", "WEBSPACE", "PACKETS", "BYTES", "MEANING"}}
 	for _, d := range drops {
-		t.row(text(d.Reason), text(dash(d.Owner)), number(d.Packets), cell{text: size(d.Bytes), right: true}, styled(dim, meaning(d.Reason)))
+		t.Row(cli.Text(d.Reason), cli.Text(dash(d.Owner)), cli.Integer(d.Packets), cli.Number(cli.Size(int64(d.Bytes))), cli.Styled(cli.Dim, meaning(d.Reason)))
 	}
-	t.print(s, limit, more("drops"))
+	t.PrintSome(s, limit, more("drops"))
 }
 
-func renderSync(s Streams, r nodeapi.SyncResult) {
+func renderSync(s cli.Streams, r nodeapi.SyncResult) {
 	if len(r.Changes) == 0 {
-		fmt.Fprintf(s.Out, "nothing to change, took %s\n", span(r.Duration))
+		fmt.Fprintf(s.Out, "nothing to change, took %s\n", cli.Span(r.Duration))
 	} else {
-		fmt.Fprintf(s.Out, "took %s\n", span(r.Duration))
-		t := table{head: []string{"TABLE", "ADDED", "UPDATED", "REMOVED"}}
+		fmt.Fprintf(s.Out, "took %s\n", cli.Span(r.Duration))
+		t := cli.Table{Indent: "  ", Head: []string{"TABLE", "ADDED", "UPDATED", "REMOVED"}}
 		for _, name := range sortedKeys(r.Changes) {
 			c := r.Changes[name]
-			t.row(text(name), number(c.Added), number(c.Updated), number(c.Removed))
+			t.Row(cli.Text(name), cli.Integer(c.Added), cli.Integer(c.Updated), cli.Integer(c.Removed))
 		}
-		t.print(s, 0, "")
+		t.Print(s)
 	}
 	for _, p := range r.Problems {
-		fmt.Fprintf(s.Out, "  %s  %s\n", s.paint(red, p.Subject), printable(p.Error))
+		fmt.Fprintf(s.Out, "  %s  %s\n", s.Paint(cli.Red, p.Subject), cli.Printable(p.Error))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 )
 
@@ -51,7 +52,7 @@ func traceCommand(o *options) *cobra.Command {
 					whose = webspace
 				}
 				fmt.Fprintf(o.streams.Err, "sampled drops of %s on %s; ctrl-C ends, totals: lanyard status drops\n",
-					printable(whose), printable(status.Node.Name))
+					cli.Printable(whose), cli.Printable(status.Node.Name))
 			}
 			err = c.Drops(cmd.Context(), webspace, t.each)
 			if errors.Is(err, errEnough) {
@@ -133,11 +134,11 @@ func (t *tracer) each(d nodeapi.Drop) error {
 func (t *tracer) show(d nodeapi.Drop, f *frame) {
 	s := t.streams
 	if d.Missed > 0 {
-		fmt.Fprintf(s.Err, "missed %s: this terminal is too slow\n", count(int(d.Missed), "sample", "samples"))
+		fmt.Fprintf(s.Err, "missed %s: this terminal is too slow\n", cli.Count(int(d.Missed), "sample", "samples"))
 	}
 	if !t.explained[d.Reason] && meaning(d.Reason) != "" {
 		t.explained[d.Reason] = true
-		fmt.Fprintf(s.Err, "%s: %s\n", printable(d.Reason), meaning(d.Reason))
+		fmt.Fprintf(s.Err, "%s: %s\n", cli.Printable(d.Reason), meaning(d.Reason))
 	}
 	who := d.Webspace
 	if who == "" {
@@ -152,9 +153,9 @@ func (t *tracer) show(d nodeapi.Drop, f *frame) {
 	if f != nil && strings.Contains(d.Reason, "mac") && f.Src != "" {
 		what = "from MAC " + f.SrcMAC + ": " + what // the addresses alone look right
 	}
-	fmt.Fprintf(s.Out, "%s  %s  %s  %s %s\n", s.paint(dim, d.Time.Local().Format("15:04:05.000000")),
-		s.paint(bold, fmt.Sprintf("%-*s", t.width, who)), s.paint(red, fmt.Sprintf("%-18s", d.Reason)),
-		printable(what), s.paint(dim, fmt.Sprintf("(%d bytes, %s on %s)", d.Length, d.Hook, where)))
+	fmt.Fprintf(s.Out, "%s  %s  %s  %s %s\n", s.Paint(cli.Dim, d.Time.Local().Format("15:04:05.000000")),
+		s.Paint(cli.Bold, fmt.Sprintf("%-*s", t.width, who)), s.Paint(cli.Red, fmt.Sprintf("%-18s", d.Reason)),
+		cli.Printable(what), s.Paint(cli.Dim, fmt.Sprintf("(%d bytes, %s on %s)", d.Length, d.Hook, where)))
 	if t.long {
 		if f != nil {
 			fmt.Fprintf(s.Out, "    %s > %s\n", f.SrcMAC, f.DstMAC)

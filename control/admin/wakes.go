@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 )
 
@@ -43,28 +44,28 @@ func wakesCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-func renderWakes(s Streams, p nodeapi.WakePage) {
-	t := table{head: []string{"WHEN", "WEBSPACE", "WHAT", "BECAUSE", "OUTCOME", "TOOK", "BEGUN", "STARTED", "CARRIER", "LEASE", "OPEN", "ANSWERED"}}
+func renderWakes(s cli.Streams, p nodeapi.WakePage) {
+	t := cli.Table{Indent: "  ", Head: []string{"WHEN", "WEBSPACE", "WHAT", "BECAUSE", "OUTCOME", "TOOK", "BEGUN", "STARTED", "CARRIER", "LEASE", "OPEN", "ANSWERED"}}
 	var why []string
 	for _, w := range p.Wakes {
-		st := green
+		st := cli.Green
 		switch w.Outcome {
 		case "done":
 		case "undone", "refused", "forced":
-			st = yellow
+			st = cli.Yellow
 		default:
-			st = red
+			st = cli.Red
 		}
-		row := []cell{text(w.Time.Local().Format("2006-01-02 15:04:05")), text(w.Webspace), text(w.Kind), text(because(w)),
-			styled(st, w.Outcome), {text: span(w.Took), right: true}}
+		row := []cli.Cell{cli.Text(w.Time.Local().Format("2006-01-02 15:04:05")), cli.Text(w.Webspace), cli.Text(w.Kind), cli.Text(because(w)),
+			cli.Styled(st, w.Outcome), {Text: cli.Span(w.Took), Right: true}}
 		for _, step := range []string{"decided", "started", "carrier", "lease", "open", "delivered"} {
-			c := cell{right: true}
+			c := cli.Cell{Right: true}
 			if after, ok := w.After[step]; ok {
-				c.text = span(after)
+				c.Text = cli.Span(after)
 			}
 			row = append(row, c)
 		}
-		t.row(row...)
+		t.Row(row...)
 		if w.Error != "" {
 			why = append(why, fmt.Sprintf("%s: %s", w.Webspace, w.Error))
 		}
@@ -73,12 +74,12 @@ func renderWakes(s Streams, p nodeapi.WakePage) {
 		fmt.Fprintln(s.Out, "nothing was woken or put to sleep")
 		return
 	}
-	t.print(s, 0, "")
+	t.Print(s)
 	for _, e := range why {
-		fmt.Fprintln(s.Out, "  "+s.paint(red, e))
+		fmt.Fprintln(s.Out, "  "+s.Paint(cli.Red, e))
 	}
 	if p.Next > 0 {
-		fmt.Fprintln(s.Out, "  "+s.paint(dim, fmt.Sprintf("older ones: --before %d", p.Next)))
+		fmt.Fprintln(s.Out, "  "+s.Paint(cli.Dim, fmt.Sprintf("older ones: --before %d", p.Next)))
 	}
 }
 
@@ -133,32 +134,32 @@ func awakeCommand(o *options) *cobra.Command {
 	}
 }
 
-func renderAwake(s Streams, l nodeapi.AwakeList, now time.Time) {
-	t := table{head: []string{"WEBSPACE", "STATE", "LAST USE", "NAPS", "SLEEPS", "BECAUSE"}}
+func renderAwake(s cli.Streams, l nodeapi.AwakeList, now time.Time) {
+	t := cli.Table{Indent: "  ", Head: []string{"WEBSPACE", "STATE", "LAST USE", "NAPS", "SLEEPS", "BECAUSE"}}
 	for _, w := range l.Webspaces {
-		state, st := strings.ToLower(w.Status), plain
+		state, st := strings.ToLower(w.Status), cli.Plain
 		switch w.Status {
 		case "Running":
-			state, st = "awake", green
+			state, st = "awake", cli.Green
 		case "Frozen":
-			state, st = "napping", yellow
+			state, st = "napping", cli.Yellow
 		case "Stopped":
-			state, st = "asleep", dim
+			state, st = "asleep", cli.Dim
 		}
 		first := ""
 		if len(w.Reasons) > 0 {
 			first = w.Reasons[0].What
 		}
-		t.row(text(w.Webspace), styled(st, state), text(ago(now, w.LastUse)), text(in(now, w.NapAt)), text(in(now, w.SleepAt)), text(first))
+		t.Row(cli.Text(w.Webspace), cli.Styled(st, state), cli.Text(cli.Ago(now, w.LastUse)), cli.Text(in(now, w.NapAt)), cli.Text(in(now, w.SleepAt)), cli.Text(first))
 		for _, r := range w.Reasons[min(1, len(w.Reasons)):] {
-			t.row(text(""), text(""), text(""), text(""), text(""), text(r.What))
+			t.Row(cli.Text(""), cli.Text(""), cli.Text(""), cli.Text(""), cli.Text(""), cli.Text(r.What))
 		}
 	}
-	if len(t.rows) == 0 {
+	if len(t.Rows) == 0 {
 		fmt.Fprintln(s.Out, "there are no webspaces on this node")
 		return
 	}
-	t.print(s, 0, "")
+	t.Print(s)
 }
 
 // in is how long after now something will be; "never" for the zero time.
@@ -169,5 +170,5 @@ func in(now, then time.Time) string {
 	case !then.After(now):
 		return "now"
 	}
-	return "in " + span(then.Sub(now).Round(time.Second))
+	return "in " + cli.Span(then.Sub(now).Round(time.Second))
 }

@@ -71,6 +71,12 @@ func Report(s Streams, err error, asJSON bool) int {
 		fmt.Fprintf(s.Err, "%s\n", b)
 		return code
 	}
+	e.Print(s)
+	return code
+}
+
+// Print tells people, on stderr.
+func (e *Error) Print(s Streams) {
 	fmt.Fprintf(s.Err, "lanyard: %s [%s]\n", Printable(e.What), Printable(e.Code))
 	if e.Cause != "" {
 		fmt.Fprintf(s.Err, "  cause: %s\n", Printable(e.Cause))
@@ -78,5 +84,4 @@ func Report(s Streams, err error, asJSON bool) int {
 	if e.Next != "" {
 		fmt.Fprintf(s.Err, "  next:  %s\n", Printable(e.Next))
 	}
-	return code
 }

@@ -16,26 +16,40 @@ type Cell struct {
 // Text is a plain cell.
 func Text(s string) Cell { return Cell{Text: s} }
 
+// Styled is a cell with a style.
+func Styled(st Style, s string) Cell { return Cell{Text: s, Style: st} }
+
 // Number is a cell that is aligned to the right.
 func Number(s string) Cell { return Cell{Text: s, Right: true} }
 
+// Integer is a number with its digits in groups.
+func Integer[T ~int | ~int64 | ~uint64 | ~uint32](n T) Cell { return Number(Thousands(int64(n))) }
+
 // Table is a heading and rows, printed in columns. text/tabwriter would count colour as width.
 type Table struct {
-	Head []string
-	Rows [][]Cell
+	Indent string // of each line
+	Head   []string
+	Rows   [][]Cell
 }
 
 // Row adds one.
 func (t *Table) Row(cells ...Cell) { t.Rows = append(t.Rows, cells) }
 
 // Print writes the table.
-func (t *Table) Print(s Streams) {
+func (t *Table) Print(s Streams) { t.PrintSome(s, 0, "") }
+
+// PrintSome writes at most limit rows (0: all), and then how many more there are, and where.
+func (t *Table) PrintSome(s Streams, limit int, where string) {
+	shown := t.Rows
+	if limit > 0 && len(shown) > limit {
+		shown = shown[:limit]
+	}
 	width := make([]int, len(t.Head))
 	right := make([]bool, len(t.Head))
 	for i, h := range t.Head {
 		width[i] = utf8.RuneCountInString(h)
 	}
-	for _, r := range t.Rows {
+	for _, r := range shown {
 		for i, c := range r {
 			width[i] = max(width[i], utf8.RuneCountInString(Printable(c.Text)))
 			right[i] = right[i] || c.Right
@@ -57,14 +71,17 @@ func (t *Table) Print(s Streams) {
 				b.WriteString("  ")
 			}
 		}
-		fmt.Fprintln(s.Out, strings.TrimRight(b.String(), " "))
+		fmt.Fprintln(s.Out, t.Indent+strings.TrimRight(b.String(), " "))
 	}
 	head := make([]Cell, len(t.Head))
 	for i, h := range t.Head {
 		head[i] = Cell{Text: h, Style: Dim}
 	}
 	line(head)
-	for _, r := range t.Rows {
+	for _, r := range shown {
 		line(r)
+	}
+	if n := len(t.Rows) - len(shown); n > 0 {
+		fmt.Fprintln(s.Out, t.Indent+s.Paint(Dim, fmt.Sprintf("and %s more: %s", Thousands(int64(n)), where)))
 	}
 }

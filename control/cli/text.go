@@ -2,8 +2,38 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
+
+// Thousands groups digits: 16,384.
+func Thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// Count is "1 peer", "2 peers".
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return Thousands(int64(n)) + " " + many
+}
+
+// Ago is how long before now something was; "never" for the zero time.
+func Ago(now, then time.Time) string {
+	if then.IsZero() {
+		return "never"
+	}
+	return Span(now.Sub(then).Round(time.Millisecond)) + " ago"
+}
 
 // Size is bytes in the unit that fits.
 func Size(n int64) string {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/admin"
+	"github.com/lanyard-project/lanyard/control/cli"
 	"github.com/lanyard-project/lanyard/control/images"
 	"github.com/lanyard-project/lanyard/control/images/imagesapi"
 	"github.com/lanyard-project/lanyard/control/node/config"
@@ -91,7 +92,7 @@ func lanyard(t *testing.T, socket string, args ...string) (code int, out, errs s
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var o, e bytes.Buffer
-	code = admin.Run(ctx, admin.Streams{Out: &o, Err: &e}, "test", append([]string{"images", "--images-socket", socket}, args...))
+	code = admin.Run(ctx, cli.Streams{Out: &o, Err: &e}, "test", append([]string{"images", "--images-socket", socket}, args...))
 	return code, o.String(), e.String()
 }
 
