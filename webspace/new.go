@@ -24,7 +24,7 @@ type CreateSpec struct {
 
 // Progress of a creation.
 type Progress struct {
-	Stage   string // image, create, start, network, ssh, password, stop, done
+	Stage   string // image, create, start, network, ssh, password, stop, note, done; note: something to be kept in mind
 	Text    string // one line for people
 	Percent int    // of this stage, or -1
 }

@@ -53,15 +53,18 @@ port to it.`,
 				body.Password = &password
 			}
 			resp, err := c.Create(cmd.Context(), a.target(), body, wantEvents)
-			made, err := a.created(resp, err)
+			made, notes, err := a.created(resp, err)
 			if err != nil {
 				return err
+			}
+			for _, note := range notes {
+				fmt.Fprintln(a.streams.Err, "Note: "+cli.Printable(note))
 			}
 			if asJSON(cmd) {
 				return a.print(made)
 			}
 			fmt.Fprintln(a.streams.Out, "Made the webspace"+at(made)+".")
-			if ssh {
+			if ssh && len(notes) == 0 {
 				for external, internal := range value(made.Ports) {
 					if internal == 22 {
 						fmt.Fprintf(a.streams.Out, "Webspace accessible over SSH on port %s\n", cli.Printable(external))
@@ -83,10 +86,10 @@ func at(w wire.Webspace) string {
 	return " at " + cli.Printable(*w.Address)
 }
 
-// created follows a creation: its progress, if the server tells it, and what comes of it.
-func (a *app) created(resp *http.Response, err error) (made wire.Webspace, _ error) {
+// created follows a creation: its progress, if the server tells it, what there is to keep in mind, and what comes of it.
+func (a *app) created(resp *http.Response, err error) (made wire.Webspace, notes []string, _ error) {
 	if err != nil || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
-		return made, answer(resp, err, &made)
+		return made, nil, answer(resp, err, &made)
 	}
 	defer resp.Body.Close()
 	p := &cli.Progress{Streams: a.streams}
@@ -101,17 +104,14 @@ func (a *app) created(resp *http.Response, err error) (made wire.Webspace, _ err
 				if step.Percent != nil {
 					percent = int(*step.Percent)
 				}
+				if step.Stage == "note" {
+					notes = append(notes, step.Text)
+					return nil
+				}
 				p.Percent(step.Text, percent)
 			}
 		case "error":
-			var e wire.Error
-			_ = json.Unmarshal(data, &e) // without its text it is still an error
-			status := http.StatusInternalServerError
-			if e.Status != nil {
-				status = int(*e.Status)
-			}
-			head := http.Header{"Content-Type": {"application/problem+json"}}
-			return failure(&http.Response{StatusCode: status, Header: head}, data)
+			return eventFailure(data)
 		case "done":
 			done = true
 			return json.Unmarshal(data, &made)
@@ -121,7 +121,19 @@ func (a *app) created(resp *http.Response, err error) (made wire.Webspace, _ err
 	if err == nil && !done {
 		err = broken("it is not known whether the webspace was made")
 	}
-	return made, err
+	return made, notes, err
+}
+
+// eventFailure is an error that came as an event.
+func eventFailure(data []byte) error {
+	var e wire.Error
+	_ = json.Unmarshal(data, &e) // without its text it is still an error
+	status := http.StatusInternalServerError
+	if e.Status != nil {
+		status = int(*e.Status)
+	}
+	head := http.Header{"Content-Type": {"application/problem+json"}}
+	return failure(&http.Response{StatusCode: status, Header: head}, data)
 }
 
 func (a *app) delete() *cobra.Command {
