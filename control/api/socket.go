@@ -71,14 +71,14 @@ func (o operations) Console(w http.ResponseWriter, r *http.Request, username str
 			return "", err
 		}
 		if !size(body.Width) || !size(body.Height) {
-			return "", fail(codeInvalid, "", "width and height must be from 1 to 65535")
+			return "", fail(codeInvalid, "", "width and height must be from 0 to 65535")
 		}
 		ctx, controls := c.receive(ctx, func(text []byte) (webspace.Control, bool, error) {
 			var body wire.ResizeRequest
 			if err := strictly(text, &body); err != nil {
 				return webspace.Control{}, false, err
 			}
-			if !size(body.Width) || !size(body.Height) {
+			if !size(body.Width) || !size(body.Height) || body.Width == 0 || body.Height == 0 {
 				return webspace.Control{}, false, nil
 			}
 			return webspace.Control{Width: body.Width, Height: body.Height}, false, nil
@@ -88,7 +88,9 @@ func (o operations) Console(w http.ResponseWriter, r *http.Request, username str
 	})
 }
 
-func size(n int) bool { return n > 0 && n <= 65535 }
+// size of a terminal in one direction. 0 is for one whose size nobody knows, as of programs that run others on a terminal;
+// the webspace's has none then either.
+func size(n int) bool { return n >= 0 && n <= 65535 }
 
 func specOf(b wire.ExecInteractiveRequest) (webspace.ExecSpec, error) {
 	spec := webspace.ExecSpec{Command: b.Command, Terminal: b.Terminal == nil || *b.Terminal}
@@ -105,7 +107,7 @@ func specOf(b wire.ExecInteractiveRequest) (webspace.ExecSpec, error) {
 		spec.Height = *b.Height
 	}
 	if spec.Terminal && (!size(spec.Width) || !size(spec.Height)) {
-		return bad("a terminal needs width and height from 1 to 65535")
+		return bad("the width and height of a terminal must be from 0 to 65535")
 	}
 	if b.User != nil {
 		if *b.User < 0 {

@@ -97,8 +97,7 @@ func TestExecFailures(t *testing.T) {
 		"{":                                   "failed to parse request body",
 		`{"command":["sh"],"x":1}`:            "failed to parse request body",
 		`{"command":[],"width":1,"height":1}`: "it needs a command",
-		`{"command":["sh"]}`:                  "a terminal needs width and height",
-		`{"command":["sh"],"width":-1,"height":70000}`:                                           "a terminal needs width and height",
+		`{"command":["sh"],"width":-1,"height":70000}`:                                           "the width and height of a terminal",
 		`{"command":["sh"],"width":1,"height":1,"user":-1}`:                                      "user must not be negative",
 		`{"command":["sh"],"width":1,"height":1,"group":-1}`:                                     "group must not be negative",
 		`{"command":["sh"],"width":1,"height":1,"environment":{"a=b":"c"}}`:                      "the name of a variable",
@@ -274,13 +273,31 @@ func TestConsole(t *testing.T) {
 		_, b, err := third.Read(w.ctx())
 		return err == nil && string(b) == "size 80x24\n"
 	})
-	for _, first := range []string{"{}", `{"width":0,"height":0}`, "x", `{"width":80}`} {
+	for _, first := range []string{`{"width":-1,"height":24}`, `{"width":80,"height":65536}`, "x"} {
 		c := w.dial("console", "dev")
 		w.send(c, websocket.MessageText, first)
 		if _, status, _ := w.rest(c); status != 1011 {
 			t.Errorf("%s: %d", first, status)
 		}
 	}
+}
+
+// The seed's CLI sends the size of its terminal as it is, and of one that has none, 0 and 0.
+func TestTerminalsWithoutSize(t *testing.T) {
+	w := sessions(t)
+	for _, first := range []string{`{"command":["true"],"width":0,"height":0}`, `{"command":["true"]}`} {
+		c := w.dial("exec", "dev")
+		w.send(c, websocket.MessageText, first)
+		if out, status, reason := w.rest(c); len(out) != 0 || status != websocket.StatusNormalClosure || reason != "0" {
+			t.Errorf("%s: %q %d %q", first, out, status, reason)
+		}
+	}
+	c := w.dial("console", "dev")
+	w.send(c, websocket.MessageText, `{"width":0,"height":0}`)
+	w.until(c, "size 0x0\n")
+	w.send(c, websocket.MessageText, `{"width":0,"height":24}`)
+	w.send(c, websocket.MessageText, `{"width":100,"height":50}`)
+	w.until(c, "size 100x50\n")
 }
 
 // The server's end closes sessions in order, and waits for them.
