@@ -63,7 +63,7 @@ func TestConfig(t *testing.T) {
 	w.want("GET", path, "dev", "", 404, "not found")
 	w.want("PATCH", path, "dev", "{}", 404, "not found")
 	w.want("POST", "/v1/webspace/self", "dev", `{"image":"alpine"}`, 201, `{}`)
-	w.want("GET", path, "dev", "", 200, `{"startupDelay":3,"httpPort":80,"sniPassthrough":false,"wake":{},"idle":{"napAfter":0,"sleepAfter":0,"oomSkip":false}}`)
+	w.want("GET", path, "dev", "", 200, `{"startupDelay":3,"httpPort":80,"sniPassthrough":false,"wake":{"default":{"policy":"any"}},"idle":{"napAfter":0,"sleepAfter":0,"oomSkip":false}}`)
 	// The answer to a change is what was there before.
 	w.want("PATCH", path, "dev", "{}", 200, `{"startupDelay":3,"httpPort":80,"sniPassthrough":false}`)
 	w.want("PATCH", path, "dev", `{"httpPort":8080,"sniPassthrough":true}`, 200, `{"httpPort":80,"sniPassthrough":false}`)
@@ -79,8 +79,10 @@ func TestConfig(t *testing.T) {
 	}
 	w.want("PATCH", path, "dev", `{"wake":{"policy":"allowlist","allow":["192.0.2.7","2001:db8::/32"],"forwards":{"tcp/50000":{"policy":"never"},"udp/50001":{"policy":"any"}}},"idle":{"napAfter":300,"sleepAfter":3600,"oomSkip":true}}`, 200, `{}`)
 	w.want("PATCH", path, "dev", `{"wake":{"forwards":{"udp/50001":{"policy":"verified"}}}}`, 200, `{"wake":{"forwards":{"tcp/50000":{"policy":"never"}}}}`)
+	// What the platform does is no setting, and is only shown where there is none.
+	w.want("PATCH", path, "dev", `{"wake":{"default":{"policy":"never"}}}`, 200, `{"wake":{"policy":"allowlist"}}`)
 	r := w.want("GET", path, "dev", "", 200, `{"wake":{"policy":"allowlist","allow":["192.0.2.7/32","2001:db8::/32"],"forwards":{"udp/50001":{"policy":"verified"}}},"idle":{"napAfter":300,"sleepAfter":3600,"oomSkip":true}}`)
-	if strings.Contains(r.body, "tcp/50000") {
+	if strings.Contains(r.body, "tcp/50000") || strings.Contains(r.body, "default") {
 		t.Error("a rule that is not named any more:", r.body)
 	}
 }

@@ -81,17 +81,18 @@ type Options struct {
 	AddressRate, AddressBurst int // the same of an address, and before anybody is known; 0: 50 and 500
 	UserStreams, Streams      int // open websockets and event streams of a member, and of all; 0: 32 and 1024
 
-	Creations    int           // that LXD works on at once, the others wait; 0: 8
-	MaxFile      int64         // bytes of a file that is written; 0: 4 GiB
-	ReadTime     time.Duration // of a request that changes nothing; 0: 30 s
-	WriteTime    time.Duration // of one that does; 0: 5 min. A creation has the webspaces' own bound
-	ExecTime     time.Duration // of a command without a websocket; 0: 10 min
-	StallTime    time.Duration // how long a client of a websocket may read nothing of what waits for it; 0: 15 min
-	SampleEvery  time.Duration // 0: 1 min
-	SampleKeep   time.Duration // at full resolution; 0: 2 h. After that a tenth is kept for a day
-	Heartbeat    time.Duration // of event streams; 0: 15 s
-	RecheckEvery time.Duration // whether who has an open stream may still have it; 0: 15 s
-	ShutdownTime time.Duration // until open requests are cut off at the end; 0: 10 s
+	WakeRule     webspace.WakeRule // of webspaces that have none of their own; zero: any
+	Creations    int               // that LXD works on at once, the others wait; 0: 8
+	MaxFile      int64             // bytes of a file that is written; 0: 4 GiB
+	ReadTime     time.Duration     // of a request that changes nothing; 0: 30 s
+	WriteTime    time.Duration     // of one that does; 0: 5 min. A creation has the webspaces' own bound
+	ExecTime     time.Duration     // of a command without a websocket; 0: 10 min
+	StallTime    time.Duration     // how long a client of a websocket may read nothing of what waits for it; 0: 15 min
+	SampleEvery  time.Duration     // 0: 1 min
+	SampleKeep   time.Duration     // at full resolution; 0: 2 h. After that a tenth is kept for a day
+	Heartbeat    time.Duration     // of event streams; 0: 15 s
+	RecheckEvery time.Duration     // whether who has an open stream may still have it; 0: 15 s
+	ShutdownTime time.Duration     // until open requests are cut off at the end; 0: 10 s
 }
 
 // Server is the API. Make it with New and let it Serve.
@@ -130,6 +131,9 @@ func New(o Options) *Server {
 	}
 	if o.MaxFile <= 0 {
 		o.MaxFile = 4 << 30
+	}
+	if o.WakeRule.Policy == webspace.WakeDefault {
+		o.WakeRule.Policy = webspace.WakeAny
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

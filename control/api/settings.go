@@ -17,7 +17,12 @@ import (
 func (o operations) GetConfig(w http.ResponseWriter, r *http.Request, username string) {
 	o.read(w, r, username, func(ctx context.Context, who account.Identity) (any, error) {
 		i, err := o.usable(ctx, who)
-		return configOf(i.Record.Config), err
+		c := configOf(i.Record.Config)
+		if c.Wake.Policy == nil {
+			rule := ruleOf(o.o.WakeRule)
+			c.Wake.Default = &rule
+		}
+		return c, err
 	})
 }
 

@@ -40,29 +40,44 @@ var properties = []property{
 			return err
 		}},
 	{"wake.policy", "who wakes it: any, verified, allowlist or never",
-		func(c wire.Config) string { return string(value(value(c.Wake).Policy)) },
+		func(c wire.Config) string {
+			w := value(c.Wake)
+			if w.Policy == nil && w.Default != nil {
+				return string(value(w.Default.Policy)) + " (the platform's)"
+			}
+			return string(value(w.Policy))
+		},
 		func(c *wire.Config, s string) error {
 			p := wire.WakePolicy(s)
 			wake(c).Policy = &p
 			return nil
 		}},
 	{"wake.allow", "prefixes for the policy allowlist, with commas",
-		func(c wire.Config) string { return strings.Join(value(value(c.Wake).Allow), ",") },
+		func(c wire.Config) string {
+			w := value(c.Wake)
+			if w.Policy == nil && w.Default != nil && len(value(w.Default.Allow)) > 0 {
+				return strings.Join(value(w.Default.Allow), ",") + " (the platform's)"
+			}
+			if len(value(w.Allow)) == 0 {
+				return "nobody"
+			}
+			return strings.Join(value(w.Allow), ",")
+		},
 		func(c *wire.Config, s string) error {
 			list := []string{}
 			for one := range strings.SplitSeq(s, ",") {
-				if one = strings.TrimSpace(one); one != "" {
+				if one = strings.TrimSpace(one); one != "" && one != "nobody" {
 					list = append(list, one)
 				}
 			}
 			wake(c).Allow = &list
 			return nil
 		}},
-	{"idle.napAfter", "seconds, or 15m: without traffic until it naps; 0: never",
-		func(c wire.Config) string { return seconds(value(c.Idle).NapAfter) },
+	{"idle.napAfter", "seconds, or 15m: without traffic until it naps; or never",
+		func(c wire.Config) string { return orNever(value(c.Idle).NapAfter) },
 		func(c *wire.Config, s string) (err error) { idle(c).NapAfter, err = parseSeconds(s); return }},
-	{"idle.sleepAfter", "seconds, or 2h: without traffic until it sleeps; 0: never",
-		func(c wire.Config) string { return seconds(value(c.Idle).SleepAfter) },
+	{"idle.sleepAfter", "seconds, or 2h: without traffic until it sleeps; or never",
+		func(c wire.Config) string { return orNever(value(c.Idle).SleepAfter) },
 		func(c *wire.Config, s string) (err error) { idle(c).SleepAfter, err = parseSeconds(s); return }},
 	{"idle.oomSkip", "true: spared when memory runs short",
 		func(c wire.Config) string { return fmt.Sprint(value(value(c.Idle).OomSkip)) },
@@ -85,8 +100,18 @@ func idle(c *wire.Config) *wire.Idle {
 
 func seconds(f *float64) string { return strconv.FormatFloat(value(f), 'f', -1, 64) }
 
-// parseSeconds reads a number of seconds, or a duration with its unit.
+func orNever(f *float64) string {
+	if value(f) == 0 {
+		return "never"
+	}
+	return seconds(f)
+}
+
+// parseSeconds reads a number of seconds, a duration with its unit, or never.
 func parseSeconds(s string) (*float64, error) {
+	if s == "never" {
+		return new(float64), nil
+	}
 	if f, err := strconv.ParseFloat(s, 64); err == nil {
 		return &f, nil
 	}

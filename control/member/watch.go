@@ -78,7 +78,11 @@ func (a *app) stream(ctx context.Context, c *client.ClientWithResponses, each fu
 	alarm := time.AfterFunc(silence, cancel)
 	defer alarm.Stop()
 	var failed error
-	_ = events(&watched{resp.Body, func() { alarm.Reset(silence) }}, func(_ string, data []byte) error { // a broken stream is made again
+	_ = events(&watched{resp.Body, func() { alarm.Reset(silence) }}, func(name string, data []byte) error { // a broken stream is made again
+		if name == "error" { // it may not be watched any more
+			failed = eventFailure(data)
+			return failed
+		}
 		var e wire.Event
 		if json.Unmarshal(data, &e) == nil { // else it is an event of a newer server
 			failed = each(e)
@@ -118,5 +122,6 @@ func (a *app) eventLine(e wire.Event, asJSON bool) (string, error) {
 		return "there is no webspace", nil
 	}
 	w := value(e.Webspace)
-	return cli.Printable(fmt.Sprintf("%s, %d domains, %d ports", value(e.Status), len(value(w.Domains)), len(value(w.Ports))+len(value(w.UDPPorts)))), nil
+	return cli.Printable(fmt.Sprintf("%s, %s, %s", value(e.Status), cli.Count(len(value(w.Domains)), "domain", "domains"),
+		cli.Count(len(value(w.Ports))+len(value(w.UDPPorts)), "port", "ports"))), nil
 }

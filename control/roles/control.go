@@ -75,6 +75,7 @@ func runControl(ctx context.Context, m *Machine, ready func()) error {
 	history := wakes.New(nodeapi.New(c.Admin.Socket), c.Node.Name) // the node's, in this process or another
 	start("api", func(ctx context.Context) error {
 		o := apiOptions(c.API)
+		o.WakeRule = webspace.WakeRule{Policy: webspace.Policy(c.Wake.Policy), Allow: c.Wake.Allow}
 		o.Webspaces, o.Accounts, o.Wakes, o.Log = api.Service{Service: service}, accounts, history, log
 		at := api.Listeners{Address: c.API.Address, CertFile: c.API.TLSCert, KeyFile: c.API.TLSKey, Socket: c.API.Socket}
 		return api.New(o).Serve(ctx, at, func(a net.Addr) {

@@ -69,6 +69,18 @@ func TestOneMachine(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &wakes); err != nil || !strings.Contains(out, lab.ClientAddr) {
 		t.Errorf("why: %v %s", err, out)
 	}
+	if out := sh("lanyard ws why"); !strings.HasPrefix(out, "TIME") || !strings.Contains(out, lab.ClientAddr) || !strings.Contains(out, "tcp/80") {
+		t.Errorf("why: %s", out)
+	}
+	if out := sh("lanyard ws why-awake"); !strings.HasPrefix(out, "awake since ") {
+		t.Errorf("why it is awake: %s", out)
+	}
+	config := strings.Fields(sh("lanyard ws config"))
+	for _, want := range []string{"wake.policy any (the platform's)", "wake.allow nobody", "idle.napAfter never", "idle.sleepAfter never"} {
+		if !strings.Contains(strings.Join(config, " "), want) {
+			t.Errorf("config: %q is not in %q", want, config)
+		}
+	}
 	if out := sh("lanyard ws exec -- nslookup ws-u1.webspace"); !strings.Contains(out, "172.24.") {
 		t.Errorf("its own name: %s", out)
 	}

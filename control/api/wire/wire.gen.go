@@ -340,7 +340,7 @@ type Progress struct {
 	// Percent Of this stage, where that is known
 	Percent *int32 `json:"percent,omitempty"`
 
-	// Stage `wait`, `image`, `create`, `start`, `network`, `ssh`, `password`, `stop` or `done`
+	// Stage `wait`, `image`, `create`, `start`, `network`, `ssh`, `password`, `stop`, `note` (something to keep in mind) or `done`
 	Stage string `json:"stage"`
 
 	// Text One line for people
@@ -426,6 +426,9 @@ type UserID = int64
 type Wake struct {
 	// Allow IPv4 and IPv6 prefixes, for `allowlist`
 	Allow *[]string `json:"allow,omitempty"`
+
+	// Default What the platform does where `policy` is not set. Only in the answer to the operation for the config; ignored in a change
+	Default *WakeRule `json:"default,omitempty"`
 
 	// Forwards Rules for single forwards, by `tcp/<external port>` or `udp/<external port>`; replaced as a whole
 	Forwards *map[string]WakeRule `json:"forwards,omitempty"`

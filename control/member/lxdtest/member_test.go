@@ -64,7 +64,7 @@ func serve(t *testing.T) string {
 	listening := make(chan net.Addr, 1)
 	go func() { ended <- service.Run(running) }()
 	go func() {
-		s := api.New(api.Options{Webspaces: api.Service{Service: service}, Accounts: accounts, SampleEvery: time.Hour})
+		s := api.New(api.Options{Webspaces: api.Service{Service: service}, Accounts: accounts, SampleEvery: time.Hour, RecheckEvery: 100 * time.Millisecond})
 		ended <- s.Serve(running, api.Listeners{Address: "127.0.0.1:0"}, func(a net.Addr) { listening <- a })
 	}()
 	t.Cleanup(func() {
@@ -134,6 +134,7 @@ func TestMember(t *testing.T) {
 	if out, _ := u.run(0, "", "ws", "status"); !strings.Contains(out, "asleep") {
 		t.Errorf("status: %s", out)
 	}
+	t.Run("watch", func(t *testing.T) { watch(user{t, u.env}) })
 	t.Run("pipes", func(t *testing.T) { pipes(user{t, u.env}) })
 	t.Run("signal", func(t *testing.T) { signals(user{t, u.env}) })
 	t.Run("terminal", func(t *testing.T) { terminal(user{t, u.env}) })
@@ -146,8 +147,69 @@ func TestMember(t *testing.T) {
 	u.run(1, "", "ws", "shutdown")
 	u.run(0, "", "ws", "delete", "--yes")
 	u.run(1, "", "ws", "status")
-	u.run(0, "", "logout")
+	t.Run("watch ends", func(t *testing.T) { watchEnds(user{t, u.env}) })
 	u.run(5, "", "ws", "status")
+}
+
+// watch: a line for each change, until it is interrupted.
+func watch(u user) {
+	cmd := u.command("ws", "watch")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	u.wait(out, "asleep, 0 domains, 0 ports\n")
+	u.run(0, "", "ws", "ports", "add", "80", "--external", "50080")
+	u.wait(out, "asleep, 0 domains, 1 port\n")
+	u.run(0, "", "ws", "boot")
+	u.wait(out, "awake, 0 domains, 1 port\n")
+	u.run(0, "", "ws", "ports", "remove", "50080")
+	u.wait(out, "awake, 0 domains, 0 ports\n")
+	u.run(0, "", "ws", "shutdown")
+	u.wait(out, "asleep, 0 domains, 0 ports\n")
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		u.t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 0 {
+		u.t.Errorf("exit code %d", code)
+	}
+	if out, _ := u.run(0, "", "ws", "config"); strings.Join(strings.Fields(out), " ") != "startupDelay 0 httpPort 80 sniPassthrough false "+
+		"wake.policy any (the platform's) wake.allow nobody idle.napAfter never idle.sleepAfter never idle.oomSkip false" {
+		u.t.Errorf("config: %s", out)
+	}
+	u.run(0, "", "ws", "config", "set", "idle.napAfter", "15m")
+	u.run(0, "", "ws", "config", "set", "wake.policy", "never")
+	if out, _ := u.run(0, "", "ws", "config"); !strings.Contains(out, "900\n") || !strings.Contains(out, "never\n") || strings.Contains(out, "platform") {
+		u.t.Errorf("config: %s", out)
+	}
+	u.run(0, "", "ws", "config", "set", "idle.napAfter", "never")
+	u.run(1, "", "ws", "why") // no node is in reach here
+}
+
+// watchEnds: with the token that it was begun with.
+func watchEnds(u user) {
+	cmd := u.command("ws", "watch", "--json")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	u.wait(out, `"exists":false`)
+	u.run(0, "", "logout")
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 5 || !strings.Contains(errs.String(), "token-revoked") {
+		u.t.Errorf("exit code %d, %s", code, &errs)
+	}
 }
 
 // pipes: 1 MiB each way and on each output is complete; the webspace is booted by it.
