@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -160,7 +161,16 @@ func TestLastStateStaysInForce(t *testing.T) {
 	_, stop = start(t, w, c)
 	eventually(t, time.Second, "everything, from the cache", complete)
 	stop()
+	records, _, ok := Recall(c)
+	for _, name := range []string{"n1", "n2", "ws-u3", "ws-u4", "ws-u5"} {
+		if !ok || !slices.ContainsFunc(records, func(r dns.Record) bool { return r.Name == name }) {
+			t.Errorf("the cache does not give %s a name: %v", name, records)
+		}
+	}
 	c.Cache = ""
+	if _, _, ok := Recall(c); ok {
+		t.Error("names are recalled out of nothing")
+	}
 	w.change(func() { w.applied = nil })
 	a, _ = start(t, w, c)
 	eventually(t, time.Second, "a failed pass", func() bool { return a.Status().Failures > 2 })

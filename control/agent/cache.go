@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -50,6 +52,20 @@ func (a *Agent) load() (known, error) {
 	}
 	a.written = b
 	return known{server: s.Server, all: s.All, members: s.Members, haveAll: true, local: s.Local, haveOurs: true}, nil
+}
+
+// Recall gives what the cache makes of the name server's tables, for one that answers before LXD is asked: false if nothing
+// is known. c is a Config for New.
+func Recall(c Config) (records []dns.Record, nodes []netip.Addr, ok bool) {
+	if err := c.check(); err != nil {
+		return nil, nil, false // New says it
+	}
+	k, err := (&Agent{c: c}).load()
+	if err != nil || !k.haveAll {
+		return nil, nil, false // the agent says it
+	}
+	want := Build(c, View{Self: k.self(), Instances: k.instances(), Members: k.members})
+	return want.Records, want.Nodes, true
 }
 
 // saveEvery bounds how often the cache is put together: with thousands of webspaces that takes as long as a pass. What

@@ -46,6 +46,7 @@ type Config struct {
 	TCP      int           // connections; 0: DefaultTCP
 	TCPShare int           // of them, for one webspace; 0: DefaultTCPShare
 	Log      bool          // write a line for each query
+	Settle   time.Duration // how long Run waits for the first records before it answers; 0: not at all
 
 	Sockets Sockets // nil: sockets end with Run
 }

@@ -199,3 +199,67 @@ func TestAddressInUse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A new daemon that knows nothing yet leaves queries in the socket that it was given: who asks is answered later, and not
+// told that the zone is not ready.
+func TestSettle(t *testing.T) {
+	store := &kept{files: map[string]*os.File{}}
+	t.Cleanup(func() {
+		for _, f := range store.files {
+			f.Close()
+		}
+	})
+	before, err := openUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := before.addr()
+	f, err := before.File()
+	before.close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.files[socketUDP] = f
+
+	c := testConfig()
+	c.Listen, c.Sockets, c.Settle = at, store, time.Hour
+	s, err := New(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	client, err := net.Dial("udp4", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	wire, err := question1("ws-u1.webspace", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Write(wire); err != nil {
+		t.Fatal(err)
+	}
+	if s.Running() {
+		t.Error("it answers before it knows anything")
+	}
+	s.SetRecords(testRecords)
+	buf := make([]byte, 512)
+	_ = client.SetReadDeadline(time.Now().Add(patience))
+	n, err := client.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := new(dns.Msg)
+	if err := r.Unpack(buf[:n]); err != nil || r.Rcode != dns.RcodeSuccess || len(r.Answer) != 1 {
+		t.Error(err, r)
+	}
+}

@@ -41,6 +41,7 @@ type Server struct {
 	records  []Record
 	zone     atomic.Pointer[zone]
 	problems atomic.Pointer[[]error]
+	loaded   chan struct{} // closed by the first SetRecords
 
 	nodes atomic.Pointer[[]netip.Addr]
 
@@ -56,7 +57,7 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{config: config, log: log, start: time.Now(), cache: newCache(config.Cache), limits: newLimits(&config), attempts: attemptTimes}
+	s := &Server{config: config, log: log, start: time.Now(), cache: newCache(config.Cache), limits: newLimits(&config), attempts: attemptTimes, loaded: make(chan struct{})}
 	s.flights.byKey = make(map[string]*flight)
 	for _, u := range config.Upstreams {
 		s.upstreams = append(s.upstreams, newUpstream(u))
@@ -83,6 +84,9 @@ func (s *Server) SetRecords(list []Record) {
 	if s.zone.Load().loaded && slices.Equal(s.records, list) {
 		return // the serial of the zone stays
 	}
+	if !s.zone.Load().loaded {
+		defer close(s.loaded)
+	}
 	s.records = slices.Clone(list)
 	z, bad := newZone(&s.config, s.records, true, time.Now())
 	s.zone.Store(z)
@@ -107,8 +111,15 @@ func (s *Server) Running() bool { return s.running.Load() }
 // now counts nanoseconds of a clock that nobody sets.
 func (s *Server) now() int64 { return int64(time.Since(s.start)) }
 
-// Run answers until ctx ends, and then returns nil. Sockets that cannot be opened are tried again.
+// Run answers until ctx ends, and then returns nil. Sockets that cannot be opened are tried again. Without records it waits
+// for them first, for as long as the configuration says: queries wait in a socket that was kept, which is better than to be
+// told that the zone is not ready.
 func (s *Server) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-s.loaded:
+	case <-time.After(s.config.Settle):
+	}
 	wait := retryMin
 	for ctx.Err() == nil {
 		began := time.Now()

@@ -13,13 +13,11 @@ import (
 
 	"github.com/lanyard-project/lanyard/control/agent"
 	"github.com/lanyard-project/lanyard/control/dhcp"
-	"github.com/lanyard-project/lanyard/control/dns"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/offers"
 	"github.com/lanyard-project/lanyard/control/sleep"
 	"github.com/lanyard-project/lanyard/control/starthook"
 	"github.com/lanyard-project/lanyard/control/supervise"
-	"github.com/lanyard-project/lanyard/control/systemd"
 	"github.com/lanyard-project/lanyard/dataplane"
 )
 
@@ -56,6 +54,13 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	if err := os.MkdirAll(c.Paths.State, 0o700); err != nil {
 		return &config.Error{What: "cannot use paths.state", Cause: err.Error(), Next: "give a folder that lanyardd can write to", Err: err}
 	}
+	supervisor := supervise.New(log)
+	names, err := newNaming(c, own, supervisor, log)
+	if err != nil {
+		return err
+	}
+	defer names.stop() // after all else
+	names.recall(agentConfig(c, own, nil))
 	d, err := dataplane.Open(ctx, dataplaneConfig(c, version), log.With("part", "dataplane"))
 	if err != nil {
 		return &config.Error{What: "cannot set the dataplane up", Cause: err.Error(), Next: "look for what is missing: lanyard check", Err: err}
@@ -72,27 +77,15 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	if err != nil {
 		return err
 	}
-	var names *dns.Server
-	sockets := systemd.Inherit()
-	if c.DNS.Enabled {
-		settings, err := dnsConfig(c, own)
-		if err != nil {
-			return err
-		}
-		settings.Sockets = sockets
-		if names, err = dns.New(settings, log.With("part", "dns")); err != nil {
-			return err
-		}
-		agentSettings.Names = names
-	} else if err := sockets.Close(); err != nil {
-		log.Warn("sockets of an earlier daemon are still kept", "err", err)
+	if names != nil {
+		agentSettings.Names = names.server
 	}
 	follow, err := agent.New(agentSettings, store, agent.NewLinks(), d, leases, log.With("part", "agent"))
 	if err != nil {
 		return err
 	}
 	n := &Node{config: c, version: version, started: time.Now(), log: log, plane: d, agent: follow, dhcp: leases,
-		supervisor: supervise.New(log)}
+		supervisor: supervisor}
 	log.Info("the dataplane is in place", "node", c.Node.Name, "index", c.Node.Index, "ip", c.Node.IP, "vtep", c.Underlay.Address,
 		"underlay", c.Underlay.Interface, "uplink", c.Uplink.Interface, "mtu", d.MTU(), "version", version)
 	holds := new(sleep.Holds)
@@ -108,8 +101,8 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	start("dataplane", d.Run)
 	start("dhcp", leases.Run)
 	if names != nil {
-		n.dns = names
-		start("dns", names.Run)
+		n.dns = names.server
+		names.start()
 	}
 	if wakes != nil {
 		n.waker, n.ledger = wakes.engine, wakes.ledger

@@ -90,6 +90,9 @@ func dhcpConfig(c config.Config, mtu func() int) dhcp.Config {
 	}
 }
 
+// settleMost is how long the name server waits for what LXD says, on a node that knows nothing yet.
+const settleMost = 2 * time.Second
+
 // dnsConfig is the name server's. own are the machine's addresses: no name outside may lead to them, except to those that
 // forwards are reached at.
 func dnsConfig(c config.Config, own []netip.Addr) (dns.Config, error) {
@@ -97,6 +100,7 @@ func dnsConfig(c config.Config, own []netip.Addr) (dns.Config, error) {
 		Listen: netip.AddrPortFrom(c.LAN.Gateway, 53), Interface: c.LAN.Bridge, Zone: c.LAN.Domain, Prefix: c.LAN.Prefix,
 		Gateway: c.LAN.Gateway, Own: append(slices.Clone(own), c.Node.IP), AllowRebind: c.DNS.AllowRebind, Block: c.DNS.Block,
 		Cache: c.DNS.Cache << 20, Timeout: c.DNS.Timeout, Rate: c.DNS.Rate, Open: c.DNS.Open, Share: c.DNS.Share, Log: c.DNS.Log,
+		Settle: settleMost,
 	}
 	for _, a := range own {
 		if !slices.Contains(c.Forwards.Addresses, a) && !a.IsLoopback() {
