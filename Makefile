@@ -10,8 +10,11 @@ BIN := bin
 # Systems that members have; each compiles the standard library once.
 CROSS ?= darwin/amd64 darwin/arm64 windows/amd64
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-GOFLAGS_BUILD := -trimpath -ldflags "-X main.version=$(VERSION)"
+GOFLAGS_BUILD := -ldflags "-X main.version=$(VERSION)"
 TOOL := go tool -modfile=hack/tools/go.mod
+# One way of compiling for all but the race detector: what one target has compiled, no other (and no test) compiles again.
+export CGO_ENABLED := 0
+export GOFLAGS := $(strip -trimpath $(GOFLAGS))
 # Further flags of go test.
 TESTFLAGS ?=
 
@@ -23,14 +26,14 @@ help: ## list the targets
 build: ## build the daemon, the CLI and the lab into bin/
 	@mkdir -p $(BIN)
 	@for cmd in cmd/lanyardd cmd/lanyard-hook cmd/lanyard hack/lab/cmd/lab hack/lab/probe hack/bench; do \
-		if ls $$cmd/*.go >/dev/null 2>&1; then CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $(BIN)/ ./$$cmd; fi; \
+		if ls $$cmd/*.go >/dev/null 2>&1; then go build $(GOFLAGS_BUILD) -o $(BIN)/ ./$$cmd; fi; \
 	done
 
 cross: ## build the CLI for the other systems that members have
 	@mkdir -p $(BIN)
 	@for target in $(CROSS); do \
 		echo "$$target"; ext=; [ "$${target%/*}" = windows ] && ext=.exe; \
-		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build $(GOFLAGS_BUILD) -o $(BIN)/lanyard-$${target%/*}-$${target#*/}$$ext ./cmd/lanyard; \
+		GOOS=$${target%/*} GOARCH=$${target#*/} go build $(GOFLAGS_BUILD) -o $(BIN)/lanyard-$${target%/*}-$${target#*/}$$ext ./cmd/lanyard; \
 	done
 
 install: ## install the Debian packages that tests, lab and demo need

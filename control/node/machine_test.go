@@ -43,7 +43,9 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(binaries)
-		if out, err := exec.Command("go", "build", "-o", binaries, "github.com/lanyard-project/lanyard/cmd/lanyardd").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-trimpath", "-o", binaries, "github.com/lanyard-project/lanyard/cmd/lanyardd")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does, which has compiled most of it
+		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build lanyardd: %v\n%s", err, out)
 			return 1
 		}
