@@ -18,25 +18,36 @@ const Debian = "debian"
 //go:embed mkdebian.sh
 var mkdebian []byte
 
-// ImportDebian gives the Debian image to the cluster, building it first if .cache/ has none made by the same script
-// (about two minutes, and downloads from this machine's own Debian mirror).
+// ImportDebian gives the Debian image to the cluster, and builds it first where it must be.
 func (l *Lab) ImportDebian(ctx context.Context) error {
-	root, err := findRoot()
+	file, err := BuildDebian(ctx)
 	if err != nil {
 		return err
 	}
-	cache := filepath.Join(root, ".cache")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return err
-	}
-	file := filepath.Join(cache, fmt.Sprintf("debian-%.6x.tar", sha256.Sum256(mkdebian)))
-	if _, err := os.Stat(file); err != nil {
-		l.log.Info("building the Debian image, once", "file", file)
-		if err := buildDebian(ctx, file); err != nil {
-			return err
-		}
-	}
 	return l.ImportImage(ctx, file, Debian)
+}
+
+// BuildDebian gives the file of the Debian image. It is built if .cache/ has none made by the same script (about a minute,
+// and downloads from this machine's own Debian mirror). Several may ask at once: one builds, and the others wait.
+func BuildDebian(ctx context.Context) (file string, err error) {
+	root, err := findRoot()
+	if err != nil {
+		return "", err
+	}
+	cache := filepath.Join(root, ".cache", "debian")
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lock(ctx, cache, 10*time.Minute)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	file = filepath.Join(cache, fmt.Sprintf("%.6x.tar", sha256.Sum256(mkdebian)))
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	return file, buildDebian(ctx, file)
 }
 
 func buildDebian(ctx context.Context, file string) error {
@@ -52,14 +63,10 @@ func buildDebian(ctx context.Context, file string) error {
 	if err := os.Chmod(work, 0o755); err != nil { // debootstrap drops root for downloads
 		return err
 	}
-	script := filepath.Join(work, "mkdebian.sh")
-	if err := os.WriteFile(script, mkdebian, 0o755); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"/bin/bash", script, mirror, file, work)
+		"/bin/bash", "-c", string(mkdebian), "mkdebian", mirror, file, work)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the Debian image: %w: %s; likely cause: the mirror %s cannot be reached; next: apt-get update",

@@ -23,6 +23,7 @@ const usage = `lab: several Lanyard nodes on one machine, for demonstration and 
   lab status [--id lab]                 what is running
   lab shell [--id lab] MACHINE [CMD..]  a shell (or one command) on n1, n2, ..., router, server or client
   lab down [--id lab] [--all]           take it down, also what a killed run has left
+  lab image                             build the Debian image of the tests, unless .cache/ has it
 `
 
 func main() {
@@ -60,6 +61,9 @@ func run(ctx context.Context, args []string) error {
 		return up(ctx, *id, *nodes, log)
 	case "down":
 		return down(*id, *all)
+	case "image":
+		_, err := lab.BuildDebian(ctx)
+		return err
 	case "demo":
 		return runDemo(ctx, log)
 	case "status":
