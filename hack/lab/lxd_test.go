@@ -24,7 +24,9 @@ func wantEverything(t *testing.T, ctx context.Context) {
 	wantSeen(t, ctx, shared.Client, "udp", external(shared.Node(2), portN2), lab.ClientAddr)
 }
 
+// TestForwardingGoesOnWithoutLXD waits a minute without LXD: tests with a lab of their own run beside it, after all others.
 func TestForwardingGoesOnWithoutLXD(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t, 5*time.Minute)
 	n1 := shared.Node(1)
 	// A restarted daemon goes on from its file, which is written every 2 s at most: let it hold what the tests before made.

@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 }
 
 func setUp(m *testing.M) (code int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
 	bin, err := lab.Build(ctx)
 	if err != nil {

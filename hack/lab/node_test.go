@@ -95,7 +95,7 @@ func TestCheckFindsTheNodeFit(t *testing.T) {
 	}
 }
 
-// TestTeardownLeavesNothing must be the last of all that use n2.
+// TestTeardownLeavesNothing must be the last of those that use n2 one after the other.
 func TestTeardownLeavesNothing(t *testing.T) {
 	ctx := testContext(t, time.Minute)
 	n2 := shared.Node(2)

@@ -14,8 +14,9 @@ import (
 // TestOneMachine is the way of a new member on one machine that does everything (lanyardd --role node,control): an account, a
 // login, a webspace, a port, the first visitor who boots it; then its daemon is killed, and at last the webspace is gone.
 func TestOneMachine(t *testing.T) {
+	t.Parallel() // with a lab of its own
 	ctx := testContext(t, 5*time.Minute)
-	l, err := lab.New(ctx, lab.Options{ID: extraID(os.Getpid()), Nodes: 1, BinDir: shared.BinDir(), Control: true})
+	l, err := lab.New(ctx, lab.Options{ID: extraID(os.Getpid()) + "o", Nodes: 1, BinDir: shared.BinDir(), Control: true})
 	must(t, err)
 	defer func() { must(t, l.Close()) }()
 	n := l.Node(1)

@@ -57,7 +57,7 @@ func watched(t *testing.T, ctx context.Context, pings int, act func(over func() 
 }
 
 func TestNothingIsLostWhilePeersComeAndGo(t *testing.T) {
-	ctx := testContext(t, 3*time.Minute)
+	ctx := testContext(t, 6*time.Minute)
 	store, err := shared.Node(1).Store()
 	must(t, err)
 	// n4 is only a member of the cluster: where its tunnels end is nobody's business. Each change removes one peer and adds another.
@@ -70,16 +70,12 @@ func TestNothingIsLostWhilePeersComeAndGo(t *testing.T) {
 		resync(t, ctx, shared.Node(1), shared.Node(2), shared.Node(3))
 	}()
 	changes := 0
-	watched(t, ctx, 4000, func(over func() bool) {
-		for ; changes < 50; changes++ {
-			if over() {
-				break
+	for changes < 50 && !t.Failed() { // on a busy machine not all of them fit into the time of the pings
+		watched(t, ctx, 2000, func(over func() bool) {
+			for ; changes < 50 && !over(); changes++ {
+				point(changes)
 			}
-			point(changes)
-		}
-	})
-	if changes < 50 {
-		t.Errorf("only %d of 50 changes of a peer fitted into the time of the pings", changes)
+		})
 	}
 }
 

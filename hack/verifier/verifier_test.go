@@ -18,7 +18,7 @@ func TestOlderKernel(t *testing.T) {
 	if testing.Short() {
 		t.Log("-short has no effect here: the verdict of another kernel cannot be had in less")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // it is emulated, beside other tests
 	defer cancel()
 
 	root := repository(t)
