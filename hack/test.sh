@@ -24,7 +24,8 @@ module=$(go list -m)
 ordered=$({ for p in "${first[@]}"; do grep -x "$module/$p" <<<"$packages"; done; echo "$packages"; } | awk '!seen[$0]++')
 if grep -qxE "$module/hack/lab(/waketest)?" <<<"$packages"; then # most of it is downloads
 	CGO_ENABLED=0 go run -trimpath ./hack/lab/cmd/lab image &
-	trap 'rm -f "$report"; kill %1 2>/dev/null' EXIT
+	image=$!
+	trap 'rm -f "$report"; kill $image 2>/dev/null' EXIT
 fi
 
 # The linter vets; and a binary without a debugger's tables is linked in two thirds of the time.
