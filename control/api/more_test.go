@@ -388,6 +388,29 @@ func TestCreationsTakeTurns(t *testing.T) {
 	}
 }
 
+// One that installs an SSH server, which can take minutes, keeps nobody waiting.
+func TestInstallingKeepsNobodyWaiting(t *testing.T) {
+	w := newWorld(t, func(o *api.Options, _ *api.Listeners) { o.Creations = 1 })
+	begun, goOn := make(chan struct{}, 2), make(chan struct{})
+	w.spaces.BeforeCreate(func() { begun <- struct{}{}; <-goOn })
+	first, _ := w.events("POST", "/v1/webspace/self", "dev", `{"image":"alpine","ssh":true}`)
+	<-begun
+	second, _ := w.events("POST", "/v1/webspace/self", "other", `{"image":"alpine"}`)
+	<-begun // while the first goes on
+	close(goOn)
+	for _, next := range []func() string{first, second} {
+		e := next()
+		for ; strings.HasPrefix(e, "progress"); e = next() {
+			if strings.Contains(e, `"wait"`) {
+				t.Error(e)
+			}
+		}
+		if !strings.HasPrefix(e, "done {") {
+			t.Error(e)
+		}
+	}
+}
+
 // Each failure of what is behind has its code, and tells a member nothing of it.
 func TestFailuresBehind(t *testing.T) {
 	w := newWorld(t, nil)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/account"
@@ -107,8 +108,16 @@ func (s *Server) create(ctx context.Context, spec webspace.CreateSpec, progress 
 			return webspace.Instance{}, ctx.Err()
 		}
 	}
-	defer func() { <-s.creations }()
-	return s.o.Webspaces.Create(ctx, spec, progress)
+	done := sync.OnceFunc(func() { <-s.creations })
+	defer done()
+	return s.o.Webspaces.Create(ctx, spec, func(p webspace.Progress) {
+		if p.Stage == "network" { // from here on it waits for the webspace's own network, and no longer for LXD
+			done()
+		}
+		if progress != nil {
+			progress(p)
+		}
+	})
 }
 
 // createTime is only a last resort: the Service has a bound of its own.

@@ -155,6 +155,9 @@ func (w *Webspaces) Create(_ context.Context, spec webspace.CreateSpec, progress
 	w.mu.Lock()
 	hook := w.hook
 	w.mu.Unlock()
+	if spec.SSH && progress != nil {
+		progress(webspace.Progress{Stage: "network", Text: "waiting for its address", Percent: -1})
+	}
 	if hook != nil {
 		hook()
 	}
