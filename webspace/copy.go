@@ -100,9 +100,9 @@ func (s *Service) Stat(ctx context.Context, uid int, name string) (info FileInfo
 // ReadDir lists a directory by name.
 func (s *Service) ReadDir(ctx context.Context, uid int, name string) (list []FileInfo, err error) {
 	err = s.with(ctx, uid, name, func(f *fileConn, name string) error {
-		all, err := f.c.ReadDir(name)
+		all, err := f.list(name, maxListing)
 		if err != nil {
-			return f.failed("list "+name, err)
+			return err
 		}
 		for _, i := range all {
 			list = append(list, fileInfo(i))

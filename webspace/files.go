@@ -85,6 +85,7 @@ func (s *Store) files(ctx context.Context, name string) (*fileConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn = &metered{ReadWriteCloser: conn}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	c, err := sftp.NewClientPipe(conn, conn)
 	if err != nil {

@@ -97,6 +97,9 @@ func (s *Service) clear(ctx context.Context, uid int, name string) error {
 		return nil
 	case err != nil:
 		return err
+	case !s.abandoned(i) && i.building != "":
+		return &Problem{What: "could not create webspace " + name, Cause: "it is being created; if its creator has died, what is left of it goes within two minutes",
+			Next: "try again then", Kind: ErrExists}
 	case !s.abandoned(i):
 		return &Problem{What: "could not create webspace " + name, Cause: "it exists", Next: "see: lanyard ws status", Kind: ErrExists}
 	}
