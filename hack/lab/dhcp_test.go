@@ -91,6 +91,7 @@ func TestBusyboxUdhcpc(t *testing.T) {
 func TestDebianClients(t *testing.T) {
 	ctx := testContext(t, 10*time.Minute) // the image may have to be built
 	must(t, shared.ImportDebian(ctx))
+	t.Run("SSH", sshLogin)
 	w, err := shared.Node(1).AddWebspace(ctx, 52, lab.WebspaceOptions{Image: lab.Debian, MTU: 1500, NoWait: true})
 	must(t, err)
 	defer func() { must(t, w.Delete(ctx)) }()

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the Debian image of the lab: bookworm with systemd, and each DHCP client that a webspace may bring.
+# Builds the Debian image of the lab: bookworm with systemd, an SSH server, and each DHCP client that a webspace may bring.
 # Arguments: MIRROR TARGET WORKDIR. Runs in its own mount and pid namespace, so that nothing stays mounted or running.
 set -euo pipefail
 mirror=$1 target=$2 work=$3
@@ -7,7 +7,7 @@ mirror=$1 target=$2 work=$3
 mount -t tmpfs -o mode=755,size=1g tmpfs "$work"
 cd "$work"
 root=$work/rootfs
-packages=systemd,systemd-sysv,udev,dbus,iproute2,isc-dhcp-client,dhcpcd-base,iputils-ping,iputils-arping,netbase,curl,traceroute,iperf3,procps,systemd-resolved
+packages=systemd,systemd-sysv,udev,dbus,iproute2,isc-dhcp-client,dhcpcd-base,iputils-ping,iputils-arping,netbase,curl,traceroute,iperf3,procps,systemd-resolved,openssh-server
 
 debootstrap --variant=minbase --include=$packages bookworm "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
 	{ tail -n 15 "$work/debootstrap.log" >&2; exit 1; }
