@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -50,6 +51,42 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 		}
 		eventually(t, "the process is gone", func() bool { return !alive(pid) })
 	}
+}
+
+// A file that is being written is not: what is there stays.
+func TestTransfersEndWithTheirToken(t *testing.T) {
+	w := newWorld(t, func(o *api.Options, _ *api.Listeners) { o.RecheckEvery = 20 * time.Millisecond })
+	w.want("POST", "/v1/webspace/self", "dev", `{"image":"alpine"}`, 201, `{}`)
+	body, in := io.Pipe()
+	r, err := http.NewRequestWithContext(w.ctx(), http.MethodPut, w.url+"/v1/webspace/self/files?path=/root/big", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer token-dev")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ { // until the server takes no more
+			if n == 10 {
+				w.people.Token("token-dev", 3, account.ErrRevoked)
+			}
+			if _, err := in.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	resp, err := w.http.Do(r)
+	if err == nil { // it may have been cut off while it was writing
+		if resp.StatusCode != 403 {
+			t.Error(resp.Status)
+		}
+		_ = resp.Body.Close()
+	}
+	_ = body.Close()
+	<-done
+	w.people.Token("token-dev", 3, nil)
+	w.want("GET", "/v1/webspace/self/files?path=/root/big", "dev", "", 404, "not found")
 }
 
 // An admin who is none any more keeps their own webspace, and loses those of others.

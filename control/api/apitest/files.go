@@ -104,7 +104,7 @@ func (w *Webspaces) ReadFile(_ context.Context, uid int, name string) (io.ReadCl
 }
 
 // WriteFile is api.Webspaces'.
-func (w *Webspaces) WriteFile(_ context.Context, uid int, name string, info webspace.FileInfo, content io.Reader) error {
+func (w *Webspaces) WriteFile(ctx context.Context, uid int, name string, info webspace.FileInfo, content io.Reader) error {
 	r, name, err := w.in("WriteFile", uid, name)
 	if err != nil {
 		return err
@@ -117,11 +117,24 @@ func (w *Webspaces) WriteFile(_ context.Context, uid int, name string, info webs
 	if err != nil {
 		return fileError(err)
 	}
-	_, err = io.Copy(f, content)
+	_, err = io.Copy(f, during{ctx, content})
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, r.Remove(name+".new"))
 	}
 	return fileError(r.Rename(name+".new", name))
+}
+
+// during reads until its context ends.
+type during struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (d during) Read(b []byte) (int, error) {
+	if err := d.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return d.Reader.Read(b)
 }
 
 // MakeDir is api.Webspaces'.
