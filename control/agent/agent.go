@@ -22,6 +22,8 @@ const (
 	// After a failed Apply.
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 5 * time.Second
+	// Between two passes there is at least as much time as one took, up to this.
+	passRest = 100 * time.Millisecond
 	// Between two readings of the whole cluster there is at least as much time as one took, up to this.
 	restMost = 2 * time.Second
 	// Adoption writes to LXD; it is not tried more often than this.
@@ -207,7 +209,9 @@ func (a *Agent) orphans(k known) bool {
 func (a *Agent) apply(ctx context.Context) {
 	look, retry := lookFirst, retryFirst
 	for ctx.Err() == nil {
+		began := time.Now()
 		young, err := a.pass(ctx)
+		took := time.Since(began)
 		next := a.c.Resync
 		if young {
 			next = min(next, look)
@@ -227,7 +231,8 @@ func (a *Agent) apply(ctx context.Context) {
 		if !pause(ctx, a.local, next) {
 			return
 		}
-		rest(ctx, a.c.Debounce)
+		// Many starts at once give hints all the time, and each look costs LXD as much as us.
+		rest(ctx, max(a.c.Debounce, min(took, passRest)))
 	}
 }
 

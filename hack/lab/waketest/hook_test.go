@@ -43,7 +43,16 @@ func TestStartHook(t *testing.T) {
 	}
 	packet := func() error { _, err := hello(ctx, shared.Client, external(n1, s.echo)); return err }
 	lxc := func(args ...string) func() error {
-		return func() error { _, err := n1.LXC(ctx, args...); return err }
+		return func() error { // LXD may still be busy with what it did before
+			return lab.Eventually(ctx, limit, func() error {
+				_, err := n1.LXC(ctx, args...)
+				if err != nil && !strings.Contains(err.Error(), "is busy running") {
+					t.Error(err)
+					return nil
+				}
+				return err
+			})
+		}
 	}
 	stopped := func(how func() error) {
 		t.Helper()
