@@ -37,6 +37,40 @@ static __always_inline __u64 words(const void *p, int n)
 }
 
 /*
+ * Zeros from `at` to the end of a frame, of at most a wire's size: what is behind the packet is padding then, which every
+ * receiver cuts off, and counts for nothing in a checksum.
+ */
+GLOBAL int blank(CTX *ctx, __u32 at)
+{
+	static const __u8 none[64];
+	__u32 len = ctx_len(ctx);
+
+	for (int i = 0; i < 24; i++) {
+		__u32 n = len - at;
+
+		if (at >= len)
+			return 0;
+		asm volatile("" : "+r"(n)); /* or clang tests one copy and passes another */
+		if (n > sizeof(none))
+			n = sizeof(none);
+		if (!n || ctx_store(ctx, at, none, n))
+			return -1;
+		at += n;
+	}
+	return at >= len ? 0 : -1;
+}
+
+/*
+ * Cuts a frame to size. The kernel does not cut one that counts as encapsulated (bpf_skb_change_tail, EOPNOTSUPP), which
+ * taking the headers off does not change. A network card's frames never do, but those of a tunnel that comes over a veth:
+ * they keep their length.
+ */
+static __always_inline int cut(CTX *ctx, __u32 size)
+{
+	return ctx_resize(ctx, size) ? blank(ctx, size) : 0;
+}
+
+/*
  * The packet becomes a bare TCP segment to its sender: addresses, ports and MACs as in p, which may differ from the packet's
  * (before a rewrite), the other way round. p->eth is 0. Also p becomes the answer. 0, or a negative reason.
  */
@@ -86,7 +120,7 @@ GLOBAL int answer_tcp(CTX *ctx, struct pkt *p, __u32 flags, __u32 seq, __u32 ack
 		a->check = fold(pseudo_sum(a->ip.saddr, a->ip.daddr, 20));
 	else
 		a->check = ~fold(pseudo_sum(a->ip.saddr, a->ip.daddr, 20) + words(&a->sport, 10));
-	if (ctx_resize(ctx, sizeof(*a)) || ctx_store(ctx, 0, a, sizeof(*a)))
+	if (cut(ctx, sizeof(*a)) || ctx_store(ctx, 0, a, sizeof(*a)))
 		return -REASON_CHANGE_FAILED;
 	to = p->smac;
 	p->smac = p->dmac;
@@ -98,7 +132,7 @@ GLOBAL int answer_tcp(CTX *ctx, struct pkt *p, __u32 flags, __u32 seq, __u32 ack
 	p->sport = p->dport;
 	p->dport = port;
 	p->flags = flags;
-	p->len = sizeof(*a);
+	p->len = ctx_len(ctx); /* see cut */
 	p->total = p->header = 40;
 	p->frag = FRAG_DF;
 	return 0;

@@ -61,6 +61,12 @@ static __always_inline int ctx_grow(CTX *ctx)
 					   BPF_F_ADJ_ROOM_NO_CSUM_RESET | BPF_F_ADJ_ROOM_FIXED_GSO);
 }
 
+/* The same in front of the frame, whatever it was: only for frames that no card need cut into pieces. */
+static __always_inline int ctx_push(CTX *ctx)
+{
+	return bpf_skb_change_head(ctx, TUNNEL_SIZE, 0);
+}
+
 static __always_inline int ctx_shrink(CTX *ctx)
 {
 	return bpf_skb_adjust_room(ctx, -TUNNEL_SIZE, BPF_ADJ_ROOM_MAC,

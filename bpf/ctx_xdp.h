@@ -85,3 +85,8 @@ static __always_inline int ctx_redirect_peer(CTX *ctx, __u32 ifindex)
 /* The bridge cannot be reached from here: callers see to it that this is not needed. */
 #define ctx_receive(ctx, ifindex) (-REASON_CHANGE_FAILED)
 #define ctx_resize(ctx, size) (-1)
+
+static __always_inline int ctx_push(CTX *ctx __attribute__((unused)))
+{
+	return -1;
+}

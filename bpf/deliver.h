@@ -38,7 +38,7 @@ static __always_inline int route_in(CTX *ctx, struct pkt *p, struct rewrite *r, 
 		count_rx(ctx, slot, p->len);
 		return ctx_redirect_peer(ctx, ifindex);
 	}
-	v = encap(ctx, p, peer, to);
+	v = encap(ctx, p, peer, to, 0);
 	return v == PASS ? by_bridge(ctx) : v;
 }
 

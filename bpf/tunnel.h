@@ -38,20 +38,22 @@ static __always_inline __u16 fold(__u64 sum)
 
 /*
  * Sends the frame to a peer. PASS when the next hop is not known or the frame cannot be tunnelled here (it is already): the
- * bridge and the kernel's VXLAN device do it then. The outer packet looks like the kernel's: TTL 64, fragments allowed.
+ * bridge and the kernel's VXLAN device do it then, but for an answer of ours. The outer packet looks like the kernel's: TTL 64,
+ * fragments allowed.
  */
-GLOBAL int encap(CTX *ctx, const struct pkt *p, const struct peer *peer, __be32 to)
+GLOBAL int encap(CTX *ctx, const struct pkt *p, const struct peer *peer, __be32 to, __u32 answer)
 {
 	struct outer *o;
 	__u32 size, hash;
 
+	asm volatile("" : : "r"(answer)); /* as in find_way */
 	if (!p || !peer || !(peer->flags & PEER_READY))
 		return PASS;
 	if (wire_size(ctx, p) + TUNNEL_SIZE > peer->mtu)
 		return -REASON_TOO_BIG;
 	hash = flow_hash(ctx, p);
 	size = ctx_len(ctx) + TUNNEL_SIZE - ETHER_SIZE;
-	if (ctx_grow(ctx))
+	if (ctx_grow(ctx) && (!answer || ctx_push(ctx)))
 		return PASS;
 	o = at(ctx, 0, sizeof(*o));
 	if (!o)
@@ -88,7 +90,13 @@ static __always_inline struct peer *find_peer(const struct addr *vtep)
 
 static __always_inline int encap_to(CTX *ctx, const struct pkt *p, const struct addr *vtep)
 {
-	return encap(ctx, p, find_peer(vtep), get_v4(vtep));
+	return encap(ctx, p, find_peer(vtep), get_v4(vtep), 0);
+}
+
+/* An answer of ours in place of a frame that came through the tunnel, and, from a veth, still counts as tunnelled. */
+static __always_inline int encap_answer(CTX *ctx, const struct pkt *p, const struct addr *vtep)
+{
+	return encap(ctx, p, find_peer(vtep), get_v4(vtep), 1);
 }
 
 /* Takes the tunnel's headers off: p and the frame then begin with the inner Ethernet header. */

@@ -102,7 +102,7 @@ static __noinline int tunnel_held(CTX *ctx, struct pkt *p, const struct endpoint
 		v = reset(ctx, p);
 	}
 	if (!v)
-		v = encap_to(ctx, p, from);
+		v = encap_answer(ctx, p, from);
 	return v == PASS ? -REASON_PEER_NOT_READY : v;
 }
 
