@@ -31,6 +31,7 @@ type Config struct {
 	Underlay string     // interface that carries tunnels
 	Uplink   string     // interface with the default route; often the same
 	UplinkIP netip.Addr // source of NAT
+	Pods     bool       // the kernel may forward what comes from the bridge: answers to pods of the node
 	MTU      int        // of the LAN; 0: minimum underlay MTU - 50
 	XDP      XDPMode
 

@@ -152,6 +152,10 @@ func (d *devices) setBridge(values map[int][]byte) error {
 // shapeStack keeps the node's own IP stack quiet on a LAN of hostile neighbours.
 func (d *devices) shapeStack() error {
 	b, v := d.cfg.Bridge, d.cfg.VXLAN
+	forwarding := "0"
+	if d.cfg.Pods {
+		forwarding = "1"
+	}
 	for _, s := range []struct{ dev, family, key, value string }{
 		// No link-local address, no router solicitations; IPv6 frames still cross the bridge.
 		{b, "ipv6", "disable_ipv6", "1"},
@@ -166,7 +170,9 @@ func (d *devices) shapeStack() error {
 		// Webspaces may tell the node nothing about its routes.
 		{b, "ipv4", "accept_redirects", "0"},
 		{b, "ipv4", "send_redirects", "0"},
-		{b, "ipv4", "forwarding", "0"},
+		// With pods their answers come through here, to the node's own address, and the kernel finds whose they are. The programs
+		// see to it that a webspace sends nothing else by the node's MAC (to_endpoint, to_bridge in bpf/lan.h).
+		{b, "ipv4", "forwarding", forwarding},
 		// bpf_fib_lookup asks for it on the interface that a program names. IP never arrives on this one: it is a bridge
 		// port (see route_ifindex in bpf/config.h).
 		{v, "ipv4", "forwarding", "1"},

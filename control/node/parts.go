@@ -55,7 +55,7 @@ func dataplaneConfig(c config.Config, version string) dataplane.Config {
 		NodeIP: c.Node.IP, NodeMAC: net.HardwareAddr(c.Node.MAC), Infra: c.LAN.Infra,
 		VNI: c.LAN.VNI, Port: c.Underlay.Port, VTEP: c.Underlay.Address,
 		Underlay: c.Underlay.Interface, Uplink: c.Uplink.Interface, UplinkIP: c.Uplink.Address,
-		MTU: c.LAN.MTU, XDP: dataplane.XDPMode(c.Underlay.XDP),
+		Pods: c.LAN.Pods, MTU: c.LAN.MTU, XDP: dataplane.XDPMode(c.Underlay.XDP),
 		NATPorts: dataplane.PortRange(c.Uplink.NATPorts),
 		Sizes: dataplane.Sizes{Flows: c.Limits.Flows, Forwards: c.Limits.Forwards, Endpoints: c.Limits.Endpoints,
 			Peers: c.Limits.Peers, Tracks: c.Limits.Tracks, Frags: c.Limits.Frags},

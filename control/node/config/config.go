@@ -44,6 +44,7 @@ type LAN struct {
 	Domain     string         `koanf:"domain" doc:"DNS domain of webspaces."`
 	Bridge     string         `koanf:"bridge" doc:"Name of the bridge that the daemon makes."`
 	VXLAN      string         `koanf:"vxlan" doc:"Name of the VXLAN device that the daemon makes."`
+	Pods       bool           `koanf:"pods" doc:"Let networks of the node reach the LAN through it, as those of its pods, when they show the node's own address there (masquerade). Webspaces may answer them, and open nothing. It lets the kernel forward what comes from the bridge."`
 }
 
 // Node is this machine.

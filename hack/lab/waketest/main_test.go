@@ -21,7 +21,7 @@ var (
 )
 
 // config: all clients of the lab have one address, and the tests wake often.
-const config = "wake: {per_source: 100000, per_webspace: 100000}\n"
+const config = "lan: {pods: true}\nwake: {per_source: 100000, per_webspace: 100000}\n"
 
 const (
 	limit    = 90 * time.Second // of every wait

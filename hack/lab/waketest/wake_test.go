@@ -1,14 +1,9 @@
 package waketest
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +63,8 @@ func TestFromEverywhere(t *testing.T) {
 		{"a neighbour on another node", far.IP.String(), inside(far)},
 		{"a process on its node", n1.LANAddr(), machine(n1.Namespace, s.Target(echoPort))},
 		{"a process on another node", n2.LANAddr(), machine(n2.Namespace, s.Target(echoPort))},
+		{"a pod on its node", n1.LANAddr(), pod(t, ctx, n1, s.Target(echoPort))},
+		{"a pod on another node", n2.LANAddr(), pod(t, ctx, n2, s.Target(echoPort))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seen, err := c.from()
@@ -88,18 +85,34 @@ func TestFromEverywhere(t *testing.T) {
 	})
 }
 
-// proxy is a reverse proxy on a machine, with connections that it keeps; it gives its URL.
-func proxy(t *testing.T, ns *lab.Namespace, to string) string {
+// pod makes a network namespace on a node as a container runtime does for a pod: a veth, a route through the node, and the
+// node's address for whatever leaves the pods' network. The function dials from there.
+func pod(t *testing.T, ctx context.Context, n *lab.Node, to string) func() (string, error) {
 	t.Helper()
-	var l net.Listener
-	must(t, ns.Do(func() (err error) { l, err = net.Listen("tcp4", "127.0.0.1:0"); return err }))
-	p := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: to})
-	p.Transport = web(ns).Transport
-	server := &http.Server{Handler: p}
-	done := make(chan struct{})
-	go func() { defer close(done); _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close(); <-done })
-	return "http://" + l.Addr().String() + "/"
+	_, err := n.Exec(ctx, "/bin/sh", "-ec", `ip netns add pod
+ip link add pod0 type veth peer name eth0 netns pod
+ip addr add 10.244.1.1/24 dev pod0
+ip link set pod0 up
+ip -n pod addr add 10.244.1.5/24 dev eth0
+ip -n pod link set eth0 up
+ip -n pod route add default via 10.244.1.1
+nft 'table ip pods { chain out { type nat hook postrouting priority srcnat; ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 masquerade; }; }'`)
+	must(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		_, err := n.Exec(ctx, "/bin/sh", "-ec", "nft delete table ip pods; ip netns del pod")
+		must(t, err)
+	})
+	return func() (string, error) {
+		out, err := n.Exec(ctx, "ip", "netns", "exec", "pod", "probe", "dial", "--timeout", limit.String(), to)
+		var r struct{ Peer string }
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &r)
+		}
+		host, _, _ := strings.Cut(r.Peer, ":")
+		return host, err
+	}
 }
 
 // The first datagram is delivered, once, as it was sent; of more than may wait, those beyond are counted.
@@ -179,33 +192,6 @@ func TestManyWebspaces(t *testing.T) {
 	for _, s := range all {
 		s.once(t, ctx)
 	}
-}
-
-// A request over a connection that was kept from before a sleep is answered: the dead connection is reset at once, and the
-// client opens another.
-func TestAKeptConnection(t *testing.T) {
-	ctx := testContext(t)
-	s := asleep(t, ctx, n1, lab.WebspaceOptions{})
-	post := func(c *http.Client, to string) {
-		t.Helper()
-		r, err := c.Post(to, "text/plain", bytes.NewReader([]byte("body")))
-		must(t, err)
-		defer r.Body.Close()
-		b, err := io.ReadAll(r.Body)
-		must(t, err)
-		if r.StatusCode != http.StatusOK || len(bytes.TrimSpace(b)) != 64 {
-			t.Fatalf("%s: %s", r.Status, b)
-		}
-	}
-	outside, inside := web(shared.Client), web(n1.Namespace)
-	front := proxy(t, n1.Namespace, s.Target(webPort))
-	direct := fmt.Sprintf("http://%s/", external(n2, s.web))
-	for range 2 {
-		post(outside, direct)
-		post(inside, front)
-		s.stop(t, ctx)
-	}
-	post(outside, direct)
 }
 
 // A system that needs seconds for its boot: systemd, its own DHCP client, and a server that comes last.
