@@ -2,7 +2,11 @@ package webspace
 
 import (
 	"context"
+	"encoding/json"
+	"strings"
 	"time"
+
+	"github.com/lxc/incus/shared/api"
 )
 
 // Watching LXD's events.
@@ -22,31 +26,76 @@ func (s *Store) Watch(ctx context.Context) <-chan struct{} {
 	hints := make(chan struct{}, 1)
 	go func() {
 		defer close(hints)
-		wait := retryFirst
-		for ctx.Err() == nil {
-			began := time.Now()
-			s.listen(ctx, hints)
-			hint(hints)
-			if time.Since(began) > retryMost {
-				wait = retryFirst
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(wait):
-			}
-			wait = min(2*wait, retryMost)
-		}
+		s.attend(ctx, "lifecycle", func([]byte) { hint(hints) })
 	}()
 	return hints
 }
 
+// Stopping is how LXD describes that it is stopping an instance, up to "instance" or "container".
+const Stopping = "Stopping "
+
+// Stops gives the names of webspaces that somebody has begun to stop, as soon as LXD says so. When nobody takes them some
+// are lost. The channel is closed as that of Watch is.
+func (s *Store) Stops(ctx context.Context) <-chan string {
+	names := make(chan string, 64)
+	go func() {
+		defer close(names)
+		s.attend(ctx, "operation", func(text []byte) {
+			for _, name := range s.stopBegun(text) {
+				select {
+				case names <- name:
+				default:
+				}
+			}
+		})
+	}()
+	return names
+}
+
+// stopBegun reads an event; nil is one of nothing that matters here: a hundred lines of a build's progress, for one.
+func (s *Store) stopBegun(text []byte) []string {
+	var e struct {
+		Metadata struct {
+			Description string              `json:"description"`
+			StatusCode  api.StatusCode      `json:"status_code"`
+			Resources   map[string][]string `json:"resources"`
+		} `json:"metadata"`
+	}
+	if len(text) == 0 || json.Unmarshal(text, &e) != nil {
+		return nil
+	}
+	op := e.Metadata
+	if !strings.HasPrefix(op.Description, Stopping) || op.StatusCode.IsFinal() {
+		return nil
+	}
+	return s.named(op.Resources)
+}
+
+// attend passes on events of a type until ctx ends. One that is empty stands for what may have been missed.
+func (s *Store) attend(ctx context.Context, kind string, tell func([]byte)) {
+	wait := retryFirst
+	for ctx.Err() == nil {
+		began := time.Now()
+		s.listen(ctx, kind, tell)
+		tell(nil)
+		if time.Since(began) > retryMost {
+			wait = retryFirst
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, retryMost)
+	}
+}
+
 // listen passes on the events of one connection until it breaks or ctx ends.
-func (s *Store) listen(ctx context.Context, hints chan<- struct{}) {
+func (s *Store) listen(ctx context.Context, kind string, tell func([]byte)) {
 	c, err := s.client(ctx, userAgent)
 	if err != nil {
 		return
 	}
-	conn, err := c.RawWebsocket("/events?type=lifecycle&project=" + s.o.Project)
+	conn, err := c.RawWebsocket("/events?type=" + kind + "&project=" + s.o.Project)
 	if err != nil || conn == nil {
 		return
 	}
@@ -74,12 +123,13 @@ func (s *Store) listen(ctx context.Context, hints chan<- struct{}) {
 	alive := func(string) error { return conn.SetReadDeadline(time.Now().Add(silentAfter)) }
 	conn.SetPongHandler(alive)
 	conn.SetReadLimit(1 << 20)
-	hint(hints) // what happened before we listened
+	tell(nil) // what happened before we listened
 	for alive("") == nil {
-		if _, _, err := conn.ReadMessage(); err != nil {
+		_, text, err := conn.ReadMessage()
+		if err != nil {
 			return
 		}
-		hint(hints)
+		tell(text)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 // waking is what boots webspaces when a packet arrives for them; nil: not enabled.
 type waking struct {
+	store  *webspace.Store
 	engine *wake.Engine
 	ledger *ledger.Ledger
 }
@@ -26,7 +27,7 @@ func newWaking(c config.Config, store *webspace.Store, d *dataplane.Dataplane, l
 	if !c.Wake.Enabled {
 		return nil
 	}
-	w := &waking{ledger: ledger.New(ledger.Options{File: ledgerFile(c), PerWebspace: c.Ledger.PerWebspace, Total: c.Ledger.PerNode}, log.With("part", "ledger"))}
+	w := &waking{store: store, ledger: ledger.New(ledger.Options{File: ledgerFile(c), PerWebspace: c.Ledger.PerWebspace, Total: c.Ledger.PerNode}, log.With("part", "ledger"))}
 	w.engine = wake.New(wakeConfig(c), store, d, d.Parking(), wake.NewContainers(c.LXD.Project), w.ledger, log.With("part", "wake"))
 	return w
 }
@@ -56,4 +57,10 @@ func (w *waking) start(start func(name string, part func(context.Context) error)
 	start("ledger", w.ledger.Run)
 	start("wake", w.engine.Run)
 	start("reach", func(ctx context.Context) error { return reach.Watch(ctx, w.engine.Reachable) })
+	start("stops", func(ctx context.Context) error {
+		for name := range w.store.Stops(ctx) {
+			w.engine.Stopping(name)
+		}
+		return nil
+	})
 }

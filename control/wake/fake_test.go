@@ -61,6 +61,7 @@ type box struct {
 	freezing time.Duration
 	freezeErr,
 	stopErr error
+	shutting bool
 
 	began    time.Time
 	started  int
@@ -219,6 +220,35 @@ func (w *world) Stop(ctx context.Context, name string, grace time.Duration) erro
 	defer w.mu.Unlock()
 	b.target.Status, b.target.Ifindex = webspace.Stopped, 0
 	return nil
+}
+
+// shutDown is an admin's stop. The webspace refuses as soon as it has begun, and may be one that does not stop.
+func (w *world) shutDown(b *box) {
+	w.mu.Lock()
+	b.shutting = true
+	w.mu.Unlock()
+	w.others.Go(func() {
+		time.Sleep(b.stopping)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		b.shutting = false
+		if b.stopErr == nil {
+			b.target.Status, b.target.Ifindex = webspace.Stopped, 0
+		}
+	})
+	w.e.Stopping(b.target.Name)
+}
+
+func (w *world) Operations(context.Context) ([]webspace.Operation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []webspace.Operation
+	for _, b := range w.boxes {
+		if b.shutting {
+			out = append(out, webspace.Operation{Instance: b.target.Name, What: "Stopping instance"})
+		}
+	}
+	return out, nil
 }
 
 func (w *world) Freeze(_ context.Context, name string) error {

@@ -20,6 +20,8 @@ type LXD interface {
 	Unfreeze(ctx context.Context, name string) error
 	// Get reads one instance.
 	Get(ctx context.Context, name string) (webspace.Instance, error)
+	// Operations are what LXD is doing on this node.
+	Operations(ctx context.Context) ([]webspace.Operation, error)
 }
 
 // Plane is what the engine asks of the dataplane; *dataplane.Dataplane is one. None of its methods blocks for long,

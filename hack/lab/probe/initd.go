@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,7 +23,7 @@ func init() {
 }
 
 // initd is PID 1 of a tiny webspace: it brings eth0 up by DHCP and serves, until LXD asks it to stop (SIGPWR).
-// PROBE_NO_DHCP in its environment leaves the address to the test.
+// PROBE_NO_DHCP in its environment leaves the address to the test; PROBE_LINGER is how long it takes to end when its services have.
 func initd() int {
 	unblock()
 	stop := make(chan os.Signal, 1)
@@ -42,8 +43,13 @@ func initd() int {
 	go keep("/bin/probe", "serve")
 	go reap()
 	<-stop
+	ending.Store(true)
 	_ = syscall.Kill(-1, syscall.SIGTERM)
-	time.Sleep(50 * time.Millisecond)
+	linger, err := time.ParseDuration(os.Getenv("PROBE_LINGER"))
+	if err != nil {
+		linger = 50 * time.Millisecond
+	}
+	time.Sleep(linger)
 	return 0
 }
 
@@ -63,9 +69,11 @@ func unblock() {
 	}
 }
 
+var ending atomic.Bool
+
 // keep runs a program again whenever it ends. Its process is waited for here, orphans by reap.
 func keep(args ...string) {
-	for {
+	for !ending.Load() {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		err := cmd.Run()

@@ -1,0 +1,27 @@
+package webspace
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestStopBegun(t *testing.T) {
+	s := &Store{o: Options{Prefix: "ws-"}}
+	const begun = `{"type":"operation","metadata":{"description":"Stopping instance","status_code":103,"resources":{"instances":["/1.0/instances/ws-u7"],"containers":["/1.0/containers/ws-u7"]}}}`
+	want := s.named(map[string][]string{"instances": {"/1.0/instances/ws-u7"}})
+	if got := s.stopBegun([]byte(begun)); len(got) != 1 || !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for name, text := range map[string]string{
+		"what may have been missed": "",
+		"broken":                    begun[:50],
+		"it has ended":              `{"metadata":{"description":"Stopping instance","status_code":200,"resources":{"instances":["/1.0/instances/ws-u7"]}}}`,
+		"something else":            `{"metadata":{"description":"Starting instance","status_code":103,"resources":{"instances":["/1.0/instances/ws-u7"]}}}`,
+		"of another shape":          `{"metadata":["Stopping instance"]}`,
+		"an instance of others":     `{"metadata":{"description":"Stopping instance","status_code":103,"resources":{"instances":["/1.0/instances/db"]}}}`,
+	} {
+		if got := s.stopBegun([]byte(text)); len(got) != 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
