@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/lanyard-project/lanyard/control/check"
 )
 
 // ConfigFile is lanyardd's configuration on this node.
@@ -49,10 +51,23 @@ func (n *Node) startLanyardd(ctx context.Context, binary string) error {
 	if n.lab.control && n.Index == 1 {
 		roles = "node,control"
 	}
-	if err := n.daemon(ctx, "lanyardd", binary, "--role", roles, "--config", n.ConfigFile()); err != nil {
+	args := []string{binary, "--role", roles, "--config", n.ConfigFile()}
+	if roles == "node" {
+		args = append(unprivileged(), args...)
+	}
+	if err := n.daemon(ctx, "lanyardd", args...); err != nil {
 		return err
 	}
 	return n.WaitReady(ctx, 60*time.Second)
+}
+
+// unprivileged begins a command that has no more than the systemd unit gives the daemon.
+func unprivileged() []string {
+	set := "-all"
+	for _, c := range check.Capabilities {
+		set += ",+" + strings.ToLower(strings.TrimPrefix(c.Name, "CAP_"))
+	}
+	return []string{"setpriv", "--bounding-set", set, "--inh-caps", "-all", "--no-new-privs"}
 }
 
 // WaitReady waits until lanyardd says that its programs are attached and its maps filled.
