@@ -35,10 +35,7 @@ func TestAForgedFlood(t *testing.T) {
 	for _, s := range []space{quiet, wanted} {
 		must(t, s.Update(ctx, func(r *webspace.Record) error { r.Config.Wake.Policy = webspace.WakeVerified; return nil }))
 	}
-	for _, n := range shared.Nodes() {
-		_, err := n.Exec(ctx, "curl", "-sf", "--max-time", "60", "--unix-socket", "/run/lanyard/node.sock", "-X", "POST", "http://node/v1/node/resync")
-		must(t, err)
-	}
+	resync(t, ctx)
 	awake := asleep(t, ctx, n1, lab.WebspaceOptions{})
 	_, err := hello(ctx, shared.Client, external(n1, awake.echo))
 	must(t, err)
