@@ -74,11 +74,34 @@ func frames(t *testing.T, ctx context.Context, marker string, at []*lab.Webspace
 			got[w.Name] = r.Frames
 		})
 	}
-	defer all.Wait()                   // also when act ends the test
-	time.Sleep(700 * time.Millisecond) // they listen
+	defer all.Wait() // also when act ends the test
+	for _, w := range at {
+		must(t, listens(ctx, w))
+	}
 	act()
+	for _, w := range at { // who had gone by then has seen nothing because of that
+		must(t, listens(ctx, w))
+	}
 	all.Wait()
 	return got
+}
+
+// listens waits until somebody sees all frames of a webspace (packet(7): a socket of ETH_P_ALL).
+func listens(ctx context.Context, w *lab.Webspace) error {
+	for end := time.Now().Add(time.Minute); ; {
+		out, err := w.InNetns(ctx, "cat", "/proc/net/packet")
+		if err != nil {
+			return err
+		}
+		for _, line := range strings.Split(out, "\n") {
+			if f := strings.Fields(line); len(f) > 3 && f[3] == "0003" {
+				return nil
+			}
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("nobody listens to the frames of %s", w.Name)
+		}
+	}
 }
 
 func TestBroadcastIsSeenOnceEverywhere(t *testing.T) {
