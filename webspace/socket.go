@@ -62,7 +62,12 @@ func (s *Store) open(ctx context.Context, what, path string, body any, names ...
 		for _, k := range sockets {
 			k.close()
 		}
-		return nil, nil, s.failed(what, err)
+		err = s.failed(what, err)
+		// LXD had begun, and knows nothing of it any more, or has hung up: it was restarted.
+		if p := (*Problem)(nil); errors.As(err, &p) && ctx.Err() == nil && (p.Kind == nil || p.Kind == ErrNotFound) {
+			p.Kind, p.Cause, p.Next = ErrUnavailable, "LXD has ended it before it was connected", "try again"
+		}
+		return nil, nil, err
 	}
 	return op, sockets, nil
 }

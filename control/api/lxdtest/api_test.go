@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +56,28 @@ func newWorld(t *testing.T) *world {
 		cancel()
 	})
 	w := &world{t: t, node: l.Node(1), ctx: ctx}
-	store, err := webspace.Connect(webspace.Options{Address: fmt.Sprintf("/proc/%d/root/var/lib/lxd/unix.socket", w.node.Pid), Timeout: time.Minute})
+	w.url = serve(t, w.socket(), limit, nil)
+	return w
+}
+
+func (w *world) socket() string {
+	return fmt.Sprintf("/proc/%d/root/var/lib/lxd/unix.socket", w.node.Pid)
+}
+
+func (w *world) store() *webspace.Store {
+	w.t.Helper()
+	s, err := webspace.Connect(webspace.Options{Address: w.socket(), Timeout: limit})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// serve serves the API over an LXD, which may take this long for an answer, for the length of the test, and gives its
+// address.
+func serve(t *testing.T, socket string, patience time.Duration, change func(*api.Options)) string {
+	t.Helper()
+	store, err := webspace.Connect(webspace.Options{Address: socket, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +90,12 @@ func newWorld(t *testing.T) *world {
 	for n := range crowd {
 		people = append(people, account.Identity{UID: 100 + n, Username: fmt.Sprintf("m%d", n)})
 	}
-	s := api.New(api.Options{Webspaces: api.Service{Service: service}, Accounts: apitest.NewAccounts(people...), Log: slog.New(slog.DiscardHandler),
-		UserRate: 1e6, UserBurst: 1e6, AddressRate: 1e6, AddressBurst: 1e6, ReadTime: limit, SampleEvery: time.Hour})
+	o := api.Options{Webspaces: api.Service{Service: service}, Accounts: apitest.NewAccounts(people...), Log: slog.New(slog.DiscardHandler),
+		UserRate: 1e6, UserBurst: 1e6, AddressRate: 1e6, AddressBurst: 1e6, ReadTime: limit, SampleEvery: time.Hour}
+	if change != nil {
+		change(&o)
+	}
+	s := api.New(o)
 	running, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	listening := make(chan net.Addr, 1)
@@ -85,8 +111,7 @@ func newWorld(t *testing.T) *world {
 	if a == nil {
 		t.FailNow()
 	}
-	w.url = "http://" + a.String() + "/v1"
-	return w
+	return "http://" + a.String() + "/v1"
 }
 
 func (w *world) client(member string) *client.ClientWithResponses {
@@ -173,6 +198,8 @@ func TestAPI(t *testing.T) {
 	t.Run("console", func(t *testing.T) { w.with(t).console() })
 	t.Run("files", func(t *testing.T) { w.with(t).files() })
 	t.Run("crowd", func(t *testing.T) { w.with(t).crowd() })
+	t.Run("slow", func(t *testing.T) { w.with(t).slow() })
+	t.Run("killed", func(t *testing.T) { w.with(t).killed() })
 	t.Run("absent", func(t *testing.T) { w.with(t).absent() })
 }
 
@@ -434,6 +461,15 @@ func (w *world) absent() {
 	}
 	up, err := dev.StartWithResponse(w.ctx, "self")
 	w.must("while LXD is away", up.HTTPResponse, up.Body, err, 500)
+	for _, q := range slices.Concat(reads, writes, []request{{"create", create}}) {
+		who := "dev"
+		if q.what == "create" {
+			who = "m11" // who has none
+		}
+		if a, err := q.do(w.ctx, w.client(who)); err != nil || a.status != 500 || a.code != "unavailable" || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s while LXD is away: %+v, %v", q.what, a, err)
+		}
+	}
 	if resp, err := http.Get(strings.TrimSuffix(w.url, "/v1") + "/health"); err != nil || resp.StatusCode != 204 {
 		t.Error(err, resp)
 	} else {
