@@ -120,6 +120,15 @@ func TestSockets(t *testing.T) {
 	if _, err := os.Stat(d.pins.dir("links", progSockets)); !os.IsNotExist(err) {
 		t.Errorf("the tracing program stays attached: %v", err)
 	}
+	// Once more: what was loaded is attached again.
+	anew := n.watch(d)
+	n.must(d.WatchNetns(e2.IP, n.inum(ns2), true))
+	again := n.listenQuietly(ns2, "tcp4", 82)
+	defer again.Close()
+	anew.event("a socket listens after the watch began again", func(e Event) bool { return e.Kind == EventListen && e.Port == 82 })
+	if _, err := os.Stat(d.pins.dir("progs", progSockets)); err != nil {
+		t.Errorf("the program is not pinned: %v", err)
+	}
 	// A webspace that leaves takes its watch along.
 	n.must(d.WatchNetns(e2.IP, n.inum(ns2), false))
 	apply(t, d, State{Ports: []Port{p1}, Endpoints: []Endpoint{e1}})

@@ -23,14 +23,25 @@ func tracing(program string) bool { return program == progSockets || program == 
 // tracers are the programs that watch sockets, while they are attached.
 type tracers struct {
 	links map[string]link.Link
+	// progs are those that were loaded once: to load one takes longer than a webspace has for its whole boot to be quick.
+	progs map[string]*ebpf.Program
 	// unbound says that this kernel refuses progBinds.
 	unbound error
 }
 
 func (t *tracers) close() {
+	t.unlink()
+	for _, p := range t.progs {
+		p.Close()
+	}
+	t.progs = nil
+}
+
+func (t *tracers) unlink() {
 	for _, l := range t.links {
 		l.Close()
 	}
+	t.links = nil
 }
 
 // TracesBinds reports whether EventBind comes by itself.
@@ -74,6 +85,12 @@ func (d *Dataplane) attachTracer(name string, load func() (*ebpf.CollectionSpec,
 	if d.tracers.links[name] != nil {
 		return nil
 	}
+	if prog := d.tracers.progs[name]; prog != nil { // its pins went when it was detached
+		if err := replacePin(prog, d.pins.dir("progs", name)); err != nil {
+			return fmt.Errorf("pin the program %s: %w", name, err)
+		}
+		return d.linkTracer(name, prog, nil)
+	}
 	spec, err := load()
 	if err != nil {
 		return err
@@ -89,7 +106,24 @@ func (d *Dataplane) attachTracer(name string, load func() (*ebpf.CollectionSpec,
 		return err
 	}
 	defer progs.close()
-	prog, path := progs[name], d.pins.dir("links", name)
+	prog, err := progs[name].Clone()
+	if err != nil {
+		return fmt.Errorf("keep the program %s: %w", name, err)
+	}
+	if err := d.linkTracer(name, prog, fresh); err != nil {
+		prog.Close()
+		return err
+	}
+	if d.tracers.progs == nil {
+		d.tracers.progs = map[string]*ebpf.Program{}
+	}
+	d.tracers.progs[name] = prog
+	return nil
+}
+
+// linkTracer attaches a program, or adopts the link that an earlier daemon has pinned. fresh: those loaded just now, and from where.
+func (d *Dataplane) linkTracer(name string, prog *ebpf.Program, fresh map[string]string) error {
+	path := d.pins.dir("links", name)
 	old, err := loadLink(path)
 	if err != nil && !errors.Is(err, errNotPinned) {
 		return fmt.Errorf("open the pinned link of %s: %w", name, err)
@@ -129,8 +163,7 @@ func (d *Dataplane) pinTracer(name string, prog *ebpf.Program, origin string) er
 
 // detachTracers takes them away.
 func (d *Dataplane) detachTracers() error {
-	d.tracers.close()
-	d.tracers.links = nil
+	d.tracers.unlink()
 	var errs []error
 	for _, name := range []string{progSockets, progBinds} {
 		for _, path := range []string{d.pins.dir("links", name), d.pins.dir("progs", name)} {
