@@ -20,7 +20,8 @@ import (
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
-// The flood: SYNs per second, and for how long.
+// The flood: SYNs per second that are asked for, and for how long. What the one sender made is in the log: 45,000 per second on two
+// quiet cores, which also route them and the answers.
 const (
 	floodRate = 100_000
 	floodTime = 5 * time.Second
