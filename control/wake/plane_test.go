@@ -48,7 +48,7 @@ func (w *world) WatchNetns(ip netip.Addr, _ uint32, _ bool) error {
 	return nil
 }
 
-func (w *world) UnwatchNetns(netip.Addr) error             { return nil }
+func (w *world) UnwatchNetns(netip.Addr) error { return nil }
 
 func (w *world) Read(ctx context.Context, f func(dataplane.Frame)) error {
 	for {
