@@ -214,11 +214,20 @@ func Runnable(frame []byte) bool {
 // Run gives a frame to a program as if it had come in by (or, for the node program, went out of) a device.
 // gsoSize > 0 makes it a superframe.
 func (w *World) Run(program, device string, frame []byte, gsoSize uint32) (Result, error) {
+	return w.run(program, device, frame, gsoSize, 1)
+}
+
+// Repeat is Run many times, as fast as the kernel can, for programs that leave the frame as it is. The result is that of the last.
+func (w *World) Repeat(program, device string, frame []byte, times uint32) (Result, error) {
+	return w.run(program, device, frame, 0, times)
+}
+
+func (w *World) run(program, device string, frame []byte, gsoSize, times uint32) (Result, error) {
 	p := w.progs[program]
 	if p == nil {
 		return Result{}, fmt.Errorf("there is no program %q", program)
 	}
-	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+512), Repeat: 1}
+	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+512), Repeat: times}
 	if p.Type() == ebpf.SchedCLS {
 		skb := SKB{Ifindex: uint32(w.Ifindex[device]), IngressIfindex: uint32(w.Ifindex[device])}
 		if gsoSize > 0 {
