@@ -90,7 +90,8 @@ func serve(t *testing.T, socket string, patience time.Duration, change func(*api
 	for n := range crowd {
 		people = append(people, account.Identity{UID: 100 + n, Username: fmt.Sprintf("m%d", n)})
 	}
-	o := api.Options{Webspaces: api.Service{Service: service}, Accounts: apitest.NewAccounts(people...), Log: slog.New(slog.DiscardHandler),
+	o := api.Options{Webspaces: api.Service{Service: service}, Accounts: apitest.NewAccounts(people...),
+		Log:      slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), // the causes of internal errors
 		UserRate: 1e6, UserBurst: 1e6, AddressRate: 1e6, AddressBurst: 1e6, ReadTime: limit, SampleEvery: time.Hour}
 	if change != nil {
 		change(&o)
