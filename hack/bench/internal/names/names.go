@@ -66,6 +66,7 @@ func Run(ctx context.Context, p Plan, out io.Writer) ([]Result, error) {
 		return nil, err
 	}
 	var results []Result
+	var files []string
 	for _, kind := range []struct {
 		name string
 		file func(i int) string
@@ -80,53 +81,78 @@ func Run(ctx context.Context, p Plan, out io.Writer) ([]Result, error) {
 		if err := os.WriteFile(file, []byte(list.String()), 0o644); err != nil {
 			return nil, err
 		}
-		r, err := p.kind(ctx, kind.name, file, servers)
-		if err != nil {
+		files = append(files, file)
+		results = append(results, Result{Name: kind.name, PerCPU: map[string]measure.Spread{}, P99: map[string]measure.Spread{}, Lost: map[string]int{}})
+	}
+	// All latencies first: on a virtual machine they are longer for a while after its processors were all used.
+	for i, file := range files {
+		if err := p.latency(ctx, file, servers, &results[i]); err != nil {
 			return nil, err
 		}
-		results = append(results, r)
+	}
+	for i, file := range files {
+		r := &results[i]
+		if err := p.load(ctx, file, servers, r); err != nil {
+			return nil, err
+		}
 		for _, s := range servers {
 			c, l := r.PerCPU[s.name], r.P99[s.name]
 			fmt.Fprintf(out, "%-8s %-8s %9.0f answers per CPU second (%.0f to %.0f), p99 %.3f ms at %d/s (%.3f to %.3f), %d lost\n",
-				kind.name, s.name, c.Median, c.Min, c.Max, l.Median, p.Rate, l.Min, l.Max, r.Lost[s.name])
+				r.Name, s.name, c.Median, c.Min, c.Max, l.Median, p.Rate, l.Min, l.Max, r.Lost[s.name])
 		}
-		fmt.Fprintf(out, "%-8s lanyard / dnsmasq: %.2f (%.2f to %.2f)\n", kind.name, r.Ratio.Median, r.Ratio.Min, r.Ratio.Max)
+		fmt.Fprintf(out, "%-8s lanyard / dnsmasq: %.2f (%.2f to %.2f)\n", r.Name, r.Ratio.Median, r.Ratio.Min, r.Ratio.Max)
 	}
 	return results, nil
 }
 
-func (p Plan) kind(ctx context.Context, name, file string, servers []*server) (Result, error) {
-	r := Result{Name: name, PerCPU: map[string]measure.Spread{}, P99: map[string]measure.Spread{}, Lost: map[string]int{}}
-	perCPU, p99 := map[string][]float64{}, map[string][]float64{}
+// latency measures answers at a modest rate: in twice as many rounds as load, of half their length.
+func (p Plan) latency(ctx context.Context, file string, servers []*server, r *Result) error {
+	p99 := map[string][]float64{}
 	turn := slices.Clone(servers)
 	for _, s := range turn { // every name is known, once
 		if _, err := s.perf(ctx, file, "-n", "3"); err != nil {
-			return r, err
+			return err
 		}
 	}
+	for range 2 * p.Rounds {
+		for _, s := range turn {
+			got, err := s.perf(ctx, file, "-l", strconv.Itoa((p.Seconds+1)/2), "-Q", strconv.Itoa(p.Rate), "-v")
+			if err != nil {
+				return err
+			}
+			p99[s.name] = append(p99[s.name], got.quantile(0.99))
+			r.Lost[s.name] += got.lost
+		}
+		slices.Reverse(turn)
+	}
+	for name, list := range p99 {
+		r.P99[name] = measure.SpreadOf(list)
+	}
+	return nil
+}
+
+// load measures what an answer costs when as many are asked for as can be given.
+func (p Plan) load(ctx context.Context, file string, servers []*server, r *Result) error {
+	perCPU := map[string][]float64{}
+	turn := slices.Clone(servers)
 	for range p.Rounds {
 		for _, s := range turn {
 			clock := measure.Process(s.cmd.Process.Pid)
 			before, err := clock()
 			if err != nil {
-				return r, err
+				return err
 			}
 			got, err := s.perf(ctx, file, "-l", strconv.Itoa(p.Seconds), "-q", "100", "-c", "4")
 			if err != nil {
-				return r, err
+				return err
 			}
 			after, err := clock()
 			if err != nil {
-				return r, err
+				return err
 			}
 			perCPU[s.name] = append(perCPU[s.name], float64(got.completed)/(after-before).Seconds())
 			r.Lost[s.name] += got.lost
 			r.Queries += got.completed
-			if got, err = s.perf(ctx, file, "-l", strconv.Itoa(p.Seconds), "-Q", strconv.Itoa(p.Rate), "-v"); err != nil {
-				return r, err
-			}
-			p99[s.name] = append(p99[s.name], got.quantile(0.99))
-			r.Lost[s.name] += got.lost
 		}
 		slices.Reverse(turn)
 	}
@@ -135,10 +161,10 @@ func (p Plan) kind(ctx context.Context, name, file string, servers []*server) (R
 		ratios = append(ratios, x/perCPU[Dnsmasq][i])
 	}
 	r.Ratio = measure.SpreadOf(ratios)
-	for _, s := range servers {
-		r.PerCPU[s.name], r.P99[s.name] = measure.SpreadOf(perCPU[s.name]), measure.SpreadOf(p99[s.name])
+	for name, list := range perCPU {
+		r.PerCPU[name] = measure.SpreadOf(list)
 	}
-	return r, nil
+	return nil
 }
 
 // run is what dnsperf says.
