@@ -100,7 +100,14 @@ func (s *Store) create(ctx context.Context, name, mark string, o CreateOptions) 
 	if err := ctx.Err(); err != nil {
 		return "", false, s.failed("create webspace "+name, err)
 	}
-	if op, err = s.post(ctx, name, mark, r, o); err != nil {
+	select {
+	case s.making <- struct{}{}:
+	case <-ctx.Done():
+		return "", false, s.failed("create webspace "+name, ctx.Err())
+	}
+	op, err = s.post(ctx, name, mark, r, o)
+	<-s.making
+	if err != nil {
 		return op, true, err
 	}
 	return op, true, s.verify(ctx, name, o)

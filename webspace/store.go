@@ -49,8 +49,12 @@ type Store struct {
 	requests chan struct{}       // those under way
 	allocate sync.Mutex          // held while addresses are chosen
 	reserved map[netip.Addr]bool // chosen by creations that LXD does not know of yet
-	edits    edits               // one writer of an instance at a time, here; LXD's ETag guards against others
-	members  keyed               // the same for cluster members
+	// making has room for the one creation that LXD works on at a time. LXD 5.0 takes an instance whose ids it has not written down yet for
+	// one whose ids begin at 0, and gives another that is made at that moment the ids after them, which are not root's
+	// to give (findIdmap in lxd/instance/drivers/driver_lxc.go): it never starts.
+	making  chan struct{}
+	edits   edits // one writer of an instance at a time, here; LXD's ETag guards against others
+	members keyed // the same for cluster members
 }
 
 // Connect makes a Store. It only checks the options; LXD need not be there yet.
@@ -76,7 +80,7 @@ func Connect(o Options) (*Store, error) {
 	if err := o.Pool.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, requests: make(chan struct{}, maxRequests)}
+	s := &Store{o: o, requests: make(chan struct{}, maxRequests), making: make(chan struct{}, 1)}
 	switch {
 	case strings.HasPrefix(o.Address, "/"):
 		s.socket = o.Address
