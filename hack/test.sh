@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 tests=${TESTS:-./...}
 first=(hack/lab hack/verifier hack/lab/waketest webspace/lxdtest hack/bench control/sleep/lxdtest control/node control/agent/lxdtest
 	control/connectivity control/dhcp control/api/lxdtest simplestreams/lxdtest control/member/lxdtest)
-at_once=2 # compilers, linkers, tests; with three, LXD now and then failed to start a container
+at_once=2 # compilers, linkers, tests; more only makes real daemons late
 
 report=$(mktemp) && trap 'rm -f "$report"' EXIT
 # Compiled as `make build` compiles (see there); the tests need cgo for the race detector.
