@@ -5,7 +5,7 @@
 // that no record has does not exist, and is never asked for upstream. Everything else is forwarded, and kept in a
 // bounded cache for as long as its TTL says.
 //
-// The way of a query through the files: serve_udp.go and serve_tcp.go read it, wire.go takes it apart in place, answer.go
+// The way of a query through the files: serve_udp.go (from the socket of udp_socket.go) and serve_tcp.go read it, wire.go takes it apart in place, answer.go
 // answers it from zone.go or cache.go by copying bytes that were packed before. Only what is not known leaves this path:
 // flight.go asks once however many wait, upstream.go and exchange.go bring the answer, digest.go keeps of it what
 // belongs to the question and nothing else.
