@@ -12,6 +12,7 @@ import (
 	"github.com/lanyard-project/lanyard/hack/bench/internal/load"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/world"
+	"github.com/lanyard-project/lanyard/hack/live"
 )
 
 // NIC is the network-card worlds: frames come in batches out of a driver's poll, and end in a sink where the node has
@@ -74,7 +75,7 @@ func (n NIC) All(ctx context.Context) ([]measure.Case, error) {
 	}
 	return []measure.Case{
 		n.frames("nic-tunnel-in", "60-byte frames from a network card: out of the tunnel", goals(2.5, 3), stream{
-			device: world.WireUnderlay, sink: sinkSpace, vary: offSport, low: 49152, mask: 1023,
+			device: world.WireUnderlay, sink: sinkSpace, vary: clients(49152),
 			frame: func(w *world.World, mac func(string) (net.HardwareAddr, error)) ([]byte, error) {
 				to, err := mac(world.Underlay)
 				at := netip.AddrPortFrom(w.A.IP, portService)
@@ -92,15 +93,16 @@ type stream struct {
 	device string // in `out`: whose other end is the node's card
 	sink   string
 	frame  func(w *world.World, mac func(dev string) (net.HardwareAddr, error)) ([]byte, error)
-	vary   int // offset of the port that varies
-	low    uint16
-	mask   uint16
+	vary   []live.Vary
 }
+
+// clients are 1,024 of them, by their port.
+func clients(first uint16) []live.Vary { return []live.Vary{{At: offSport, Low: first, Mask: 1023}} }
 
 // forwardStream is 1,024 clients of one forward.
 func forwardStream(port uint16, sink string) stream {
 	return stream{
-		device: world.Inside, sink: sink, vary: offSport, low: 20000, mask: 1023,
+		device: world.Inside, sink: sink, vary: clients(20000),
 		frame: func(_ *world.World, mac func(string) (net.HardwareAddr, error)) ([]byte, error) {
 			to, err := mac(world.Uplink)
 			from := net.HardwareAddr{0x02, 0, 0, 0, 0, 0x10}
@@ -124,13 +126,13 @@ func (n NIC) frames(name, title string, goals []measure.Goal, s stream) measure.
 		n.each(func(_ string, w *world.World) {
 			frame, err := s.frame(w, func(dev string) (net.HardwareAddr, error) { return mac(w.N1.Cell, dev) })
 			if err == nil {
-				err = w.Out.Call(ctx, "live.load", load.Live{Name: name, Device: s.device, Frame: frame, Vary: s.vary, Low: s.low, Mask: s.mask}, nil)
+				err = w.Out.Call(ctx, "live.load", load.Live{Name: name, Device: s.device, Frame: frame, Vary: s.vary}, nil)
 			}
 			errs = append(errs, err)
 		})
 		to, err := mac(n.Veth.B.Cell, world.Inside)
 		bare := small(to, to, netip.AddrPortFrom(n.Veth.A.IP, 20000), netip.AddrPortFrom(n.Veth.B.IP, portService))
-		errs = append(errs, err, n.Veth.A.Call(ctx, "live.load", load.Live{Name: name, Device: world.Inside, Frame: bare, Vary: offSport, Low: 20000, Mask: 1023}, nil))
+		errs = append(errs, err, n.Veth.A.Call(ctx, "live.load", load.Live{Name: name, Device: world.Inside, Frame: bare, Vary: clients(20000)}, nil))
 		if err := errors.Join(errs...); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/lanyard-project/lanyard/hack/bench/internal/daemon"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/measure"
 	"github.com/lanyard-project/lanyard/hack/bench/internal/world"
+	"github.com/lanyard-project/lanyard/hack/live"
 )
 
 // Many is the number of forwards, and of endpoints, that the tables are filled with: the default size.
@@ -35,7 +36,7 @@ func ManyForwards() []world.Forward {
 // when the table is full and no cache line is warm.
 func (n NIC) FullTable() measure.Case {
 	s := forwardStream(0, sinkSpace)
-	s.vary, s.low, s.mask = offDport, manyFirst, 8191
+	s.vary = []live.Vary{{At: offDport, Low: manyFirst, Mask: 8191}}
 	c := n.frames("nic-forward-full", "60-byte frames from a network card: 8,192 forwards in turn, of 16,384", nil, s)
 	c.Variants = c.Variants[:len(c.Variants)-1] // a bare veth has no forwards
 	setup := c.Setup

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lanyard-project/lanyard/hack/bench/internal/cell"
+	"github.com/lanyard-project/lanyard/hack/live"
 )
 
 // patience is how long a generator waits for one packet before it says that the path is broken, seconds.
@@ -24,14 +25,14 @@ type None struct{}
 // Set is the state of the generators of one cell: sockets and programs by name.
 type Set struct {
 	fds    map[string]int
-	lives  map[string]*live
+	lives  map[string]*live.Stream
 	sinks  map[string]*sink
 	sprays map[string]*spray
 }
 
 // Ops are the operations of a cell that generates load.
 func (s *Set) Ops() map[string]cell.Handler {
-	s.fds, s.lives, s.sinks = map[string]int{}, map[string]*live{}, map[string]*sink{}
+	s.fds, s.lives, s.sinks = map[string]int{}, map[string]*live.Stream{}, map[string]*sink{}
 	s.sprays = map[string]*spray{}
 	return map[string]cell.Handler{
 		"sysctl":      cell.Op(Sysctl),
