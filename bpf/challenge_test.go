@@ -167,6 +167,33 @@ func TestChallenge(t *testing.T) {
 		Want: Sent, To: Redirect{How: ToDevice}, ToName: Parking}.Run(t, w)
 }
 
+// TestChallengeLeavesNothing: a SYN that is challenged is not remembered, whatever the forward; who has answered is, and where it entered.
+func TestChallengeLeavesNothing(t *testing.T) {
+	w := world(t)
+	at := func(flags string, n uint32) []byte {
+		return came(w).TCP(40000, 9001, flags, 0).Numbers(n, 0, 0).Bytes()
+	}
+	tunnelled := func(flags string, n uint32) []byte {
+		return from(w, w.Peer3, Ether(w.Gateway.MAC, w.WS2.MAC).IPv4(w.Client, w.WS2.IP, TTL(62)).TCP(40000, 92, flags, 0).Numbers(n, 0, 0).Bytes())
+	}
+	lay := func(w *World) error { return w.Lay(w.WS2, Asleep, wakeForward|wakeVerified, false) }
+	for _, c := range []struct {
+		name    string
+		port    uint16
+		segment func(flags string, n uint32) []byte
+	}{{"forward here", 90, at}, {"forward that entered at node 3", 92, tunnelled}} {
+		syn, none := c.segment("S", 0x12345678), map[string]int{"tracks": 0, "openings": 0, "proofs": 0}
+		Case{Name: c.name, Program: "underlay", On: underlay, With: lay, In: syn, Want: Sent, To: Redirect{How: ToDevice}, ToName: underlay, AnyOut: true,
+			Reason: "challenged", Entries: none}.Run(t, w)
+		now, _ := cookies(t, w.Client, w.WS2.IP, 40000, c.port)
+		Case{Name: c.name + ", its answer", Program: "underlay", On: underlay, With: lay, In: c.segment("R", now), Want: Drop, Reason: "challenge_answered",
+			Entries: map[string]int{"tracks": 1, "openings": 0, "proofs": 1}}.Run(t, w)
+		Case{Name: c.name + ", a wrong answer", Program: "underlay", On: underlay, With: lay, In: c.segment("R", now+1), Want: Drop, Reason: "challenge_failed", Entries: none}.Run(t, w)
+		Case{Name: c.name + ", its SYN again", Program: "underlay", On: underlay, After: [][]byte{c.segment("R", now)}, With: lay, In: syn,
+			Want: Sent, To: Redirect{How: ToDevice}, ToName: Parking, AnyOut: true, Entries: map[string]int{"tracks": 0, "openings": 0}}.Run(t, w)
+	}
+}
+
 // TestWireChallenge: the copy that is parked is as WS1 would see it, without a source MAC; the client gets the challenge.
 func TestWireChallenge(t *testing.T) {
 	w, taps := wired(t)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Forwards: an external (address, port) leads to a webspace; the webspace's answers get that source again. Where the
- * inverse is unique nothing is remembered per connection. Else each client is noted in tracks, an LRU.
+ * inverse is unique nothing is remembered per connection. Else each client is noted in tracks, an LRU, or first in openings.
  */
 #pragma once
 
@@ -9,8 +9,8 @@
 #include "flow.h"
 #include "services.h"
 
-/* Remembers where the client of the reply tuple t entered. Written at most once a second. */
-GLOBAL int track_note(const struct tuple *t, const struct addr *ip, __u16 port, const struct addr *entry)
+/* Remembers where the client of the reply tuple t entered; `opening`: which has sent a SYN. Written at most once a second. */
+GLOBAL int track_note(const struct tuple *t, const struct addr *ip, __u16 port, const struct addr *entry, __u32 opening)
 {
 	struct track *old, new = {};
 	__u64 now = bpf_ktime_get_coarse_ns();
@@ -26,7 +26,10 @@ GLOBAL int track_note(const struct tuple *t, const struct addr *ip, __u16 port, 
 	new.entry = *entry;
 	new.port = port;
 	new.last_seen = now;
-	bpf_map_update_elem(&tracks, t, &new, BPF_ANY);
+	if (opening && !old) /* what is there already is of this client's last connection, and would be found first */
+		bpf_map_update_elem(&openings, t, &new, BPF_ANY);
+	else
+		bpf_map_update_elem(&tracks, t, &new, BPF_ANY);
 	return 0;
 }
 
@@ -53,6 +56,8 @@ static __noinline bool find_external(const struct tuple *t, struct external *x)
 		return true;
 	track = bpf_map_lookup_elem(&tracks, t);
 	if (!track)
+		track = bpf_map_lookup_elem(&openings, t);
+	if (!track)
 		return true;
 	x->entry = track->entry;
 	x->ip = get_v4(&track->ip);
@@ -76,8 +81,8 @@ static __always_inline int may_answer(const struct pkt *p, const struct tuple *t
 	return bpf_map_lookup_elem(&tracks, t) ? 0 : -REASON_DESTINATION_DENIED;
 }
 
-/* Notes the client of a packet to the forward f. */
-static __noinline int note_client(const struct pkt *p, const struct forward *f)
+/* Notes the client of a packet to the forward f. Parked packets are few enough to be noted for good. */
+static __noinline int note_client(const struct pkt *p, const struct forward *f, int held)
 {
 	struct tuple t __attribute__((aligned(8)));
 	struct addr external, none = {};
@@ -89,7 +94,7 @@ static __noinline int note_client(const struct pkt *p, const struct forward *f)
 	t.proto = p->proto;
 	t.pad[0] = t.pad[1] = t.pad[2] = 0;
 	set_v4(&external, p->daddr);
-	return track_note(&t, &external, p->dport, &none);
+	return track_note(&t, &external, p->dport, &none, is_syn(p) && held != PARK);
 }
 
 /* A SYN for a webspace that boots for none whose sender has not been seen to exist. p is as it came in, r what it becomes. */
@@ -134,8 +139,12 @@ static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct forward *
 		return PASS;
 	if (!IS_XDP && is_held(ep)) {
 		held = hold(p, ep, f->port, HOLD_OUTSIDE);
-		if (held == JUDGE)
-			return judge_reset(ctx, p, ep, f->port);
+		if (held == JUDGE) {
+			held = judge_reset(ctx, p, ep, f->port);
+			if (note && held == -REASON_CHALLENGE_ANSWERED)
+				note_client(p, f, held);
+			return held;
+		}
 		if (held == RESET)
 			return reset_back(ctx, p);
 		if (held < 0)
@@ -146,8 +155,8 @@ static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct forward *
 		return explain(ctx, p, p->daddr, most);
 	if (p->proto == IPPROTO_UDP && denied(p->saddr)) /* its answers are known by this alone: see may_answer */
 		note = true;
-	if (note)
-		note_client(p, f);
+	if (note && held != CHALLENGE)
+		note_client(p, f, held);
 	frag_accept(p);
 	rewrite_none(p, &r);
 	r.daddr = get_v4(&f->ip);
@@ -158,7 +167,7 @@ static __noinline int forward_in(CTX *ctx, struct pkt *p, const struct forward *
 }
 
 /* Notes the client of a packet that entered at a peer. */
-static __noinline int note_entry(const struct pkt *p, const struct addr *from)
+static __noinline int note_entry(const struct pkt *p, const struct addr *from, int held)
 {
 	struct tuple t __attribute__((aligned(8)));
 	struct addr none = {};
@@ -169,14 +178,14 @@ static __noinline int note_entry(const struct pkt *p, const struct addr *from)
 	t.dport = p->sport;
 	t.proto = p->proto;
 	t.pad[0] = t.pad[1] = t.pad[2] = 0;
-	return track_note(&t, &none, 0, from);
+	return track_note(&t, &none, 0, from, is_syn(p) && held != PARK);
 }
 
 /*
  * At the node of the webspace: a packet of a forward that entered at a peer, and came through the tunnel with its client's
  * address. When the answer could leave by several ways, the peer is the right one.
  */
-static __always_inline void forward_tunnelled(const struct pkt *p, const struct addr *from)
+static __always_inline void forward_tunnelled(const struct pkt *p, const struct addr *from, int held)
 {
 	struct inverse *inv;
 
@@ -184,5 +193,5 @@ static __always_inline void forward_tunnelled(const struct pkt *p, const struct 
 		return;
 	inv = find_inverse(p->daddr, p->dport, p->proto);
 	if (inv && inv->flags & FORWARD_TRACKED)
-		note_entry(p, from);
+		note_entry(p, from, held);
 }

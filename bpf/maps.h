@@ -34,6 +34,7 @@ MAP(peers, BPF_MAP_TYPE_HASH, struct addr, struct peer, 1024, 0);
 MAP(forwards, BPF_MAP_TYPE_HASH, struct service_key, struct forward, FORWARDS, 0);
 MAP(inverses, BPF_MAP_TYPE_HASH, struct service_key, struct inverse, FORWARDS, 0);
 MAP(tracks, BPF_MAP_TYPE_LRU_HASH, struct tuple, struct track, 65536, 0);
+MAP(openings, BPF_MAP_TYPE_LRU_HASH, struct tuple, struct track, 16384, 0);
 MAP(flows, BPF_MAP_TYPE_HASH, struct tuple, struct flow, FLOWS * 2, 0); /* two entries each */
 MAP(shares, BPF_MAP_TYPE_ARRAY, __u32, struct share, SLOTS, BPF_F_MMAPABLE);
 MAP(nexthops, BPF_MAP_TYPE_LRU_HASH, struct addr, struct nexthop, 16384, 0);

@@ -30,6 +30,7 @@ const (
 	SocketsMapMacs                = "macs"
 	SocketsMapNetns               = "netns"
 	SocketsMapNexthops            = "nexthops"
+	SocketsMapOpenings            = "openings"
 	SocketsMapPeers               = "peers"
 	SocketsMapPorts               = "ports"
 	SocketsMapPrefixes            = "prefixes"
@@ -171,6 +172,7 @@ type SocketsMapSpecs struct {
 	Macs        *ebpf.MapSpec `ebpf:"macs"`
 	Netns       *ebpf.MapSpec `ebpf:"netns"`
 	Nexthops    *ebpf.MapSpec `ebpf:"nexthops"`
+	Openings    *ebpf.MapSpec `ebpf:"openings"`
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
@@ -288,6 +290,7 @@ type SocketsMaps struct {
 	Macs        *ebpf.Map `ebpf:"macs"`
 	Netns       *ebpf.Map `ebpf:"netns"`
 	Nexthops    *ebpf.Map `ebpf:"nexthops"`
+	Openings    *ebpf.Map `ebpf:"openings"`
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
@@ -314,6 +317,7 @@ func (m *SocketsMaps) Close() error {
 		m.Macs,
 		m.Netns,
 		m.Nexthops,
+		m.Openings,
 		m.Peers,
 		m.Ports,
 		m.Prefixes,

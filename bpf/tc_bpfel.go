@@ -460,6 +460,7 @@ const (
 	TcMapMacs                = "macs"
 	TcMapNetns               = "netns"
 	TcMapNexthops            = "nexthops"
+	TcMapOpenings            = "openings"
 	TcMapPeers               = "peers"
 	TcMapPorts               = "ports"
 	TcMapPrefixes            = "prefixes"
@@ -608,6 +609,7 @@ type TcMapSpecs struct {
 	Macs        *ebpf.MapSpec `ebpf:"macs"`
 	Netns       *ebpf.MapSpec `ebpf:"netns"`
 	Nexthops    *ebpf.MapSpec `ebpf:"nexthops"`
+	Openings    *ebpf.MapSpec `ebpf:"openings"`
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
@@ -726,6 +728,7 @@ type TcMaps struct {
 	Macs        *ebpf.Map `ebpf:"macs"`
 	Netns       *ebpf.Map `ebpf:"netns"`
 	Nexthops    *ebpf.Map `ebpf:"nexthops"`
+	Openings    *ebpf.Map `ebpf:"openings"`
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
@@ -753,6 +756,7 @@ func (m *TcMaps) Close() error {
 		m.Macs,
 		m.Netns,
 		m.Nexthops,
+		m.Openings,
 		m.Peers,
 		m.Ports,
 		m.Prefixes,

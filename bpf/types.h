@@ -143,7 +143,10 @@ struct tuple {
 	__u8 pad[3];
 };
 
-/* tracks (LRU): reply tuple (webspace -> client) of a forward whose inverse is not unique. */
+/*
+ * tracks (LRU): reply tuple (webspace -> client) of a forward whose inverse is not unique. openings: the same, of clients that have
+ * sent no more than a SYN, which can be forged: they push out each other, not those that are connected.
+ */
 struct track {
 	struct addr ip;	   /* external address */
 	struct addr entry; /* as in struct inverse */

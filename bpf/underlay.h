@@ -82,12 +82,16 @@ static __noinline int tunnel_held(CTX *ctx, struct pkt *p, const struct endpoint
 
 	p->slot = slot;
 	held = hold_frame(p, ep, HOLD_OUTSIDE);
-	if (held == JUDGE)
-		return judge_reset(ctx, p, ep, p->dport);
+	if (held == JUDGE) {
+		held = judge_reset(ctx, p, ep, p->dport);
+		if (held == -REASON_CHALLENGE_ANSWERED)
+			forward_tunnelled(p, from, held);
+		return held;
+	}
 	if (held < 0 || held == DELIVER)
 		return held;
-	if (!follows(p))
-		forward_tunnelled(p, from);
+	if (held == PARK && !follows(p))
+		forward_tunnelled(p, from, held);
 	v = decap(ctx, p);
 	if (v)
 		return v;
@@ -158,7 +162,7 @@ static __always_inline int tunnel_frame(CTX *ctx, struct pkt *p, const struct ad
 	slot = ep->slot;
 	p->slot = slot;
 	if (!follows(p))
-		forward_tunnelled(p, from);
+		forward_tunnelled(p, from, 0);
 	v = decap(ctx, p);
 	if (v)
 		return v;

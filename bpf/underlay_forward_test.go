@@ -46,8 +46,14 @@ func TestUnderlayForward(t *testing.T) {
 			Set16(at(w.WS1).UDP(40000, 53).Data(word).Bytes(), AtL4+6, 0xffff)
 		run(ones)
 		tracked := here
-		tracked.Name, tracked.ToName, tracked.Entries = "two external ports of one target are told apart by a memory", w.WS2.Name, map[string]int{"tracks": 1}
+		tracked.Name, tracked.ToName, tracked.Entries = "two external ports of one target are told apart by a memory", w.WS2.Name, map[string]int{"tracks": 1, "openings": 0}
+		tracked.In, tracked.Out = came(w).TCP(40000, 9001, "A", 0).Bytes(), at(w.WS2).TCP(40000, 90, "A", 0).Bytes()
+		run(tracked)
+		tracked.Name, tracked.Entries = "SYNs, which can be forged, have one of their own", map[string]int{"tracks": 0, "openings": 1}
 		tracked.In, tracked.Out = came(w).TCP(40000, 9001, "S", 1410).Bytes(), at(w.WS2).TCP(40000, 90, "S", 1410).Bytes()
+		run(tracked)
+		tracked.Name, tracked.Entries = "the SYN of a client that is known", map[string]int{"tracks": 0, "openings": 0}
+		tracked.After = [][]byte{came(w).TCP(40000, 9002, "A", 0).Bytes()}
 		run(tracked)
 		bad := here
 		bad.Name, bad.BadSums = "bad TCP checksum stays bad", true
@@ -122,6 +128,8 @@ func TestPortForwardAnswers(t *testing.T) {
 			[][]byte{came(w).TCP(40000, 9001, "S", 0).Bytes(), came(w).TCP(40001, 9002, "S", 0).Bytes()}, outside},
 		{"two external ports: the second", w.WS2, from(w.WS2).TCP(90, 40001, "SA", 1410).Bytes(), gone(w, w.Client).TCP(9002, 40001, "SA", 1410).Bytes(),
 			[][]byte{came(w).TCP(40000, 9001, "S", 0).Bytes(), came(w).TCP(40001, 9002, "S", 0).Bytes()}, outside},
+		{"two external ports: first the one, then the other", w.WS2, from(w.WS2).TCP(90, 40000, "SA", 1410).Bytes(), gone(w, w.Client).TCP(9002, 40000, "SA", 1410).Bytes(),
+			[][]byte{came(w).TCP(40000, 9001, "S", 0).Bytes(), came(w).TCP(40000, 9001, "A", 0).Bytes(), came(w).TCP(40000, 9002, "S", 0).Bytes()}, outside},
 		// It entered at node 3: there it must leave, and there it is rewritten.
 		{"entered at another node", w.WS1, from(w.WS1).TCP(81, 40000, "SA", 1410).Bytes(), nil, nil,
 			Case{Want: Sent, To: Redirect{How: ToDevice}, ToName: underlay, Tunnel: &w.Peer3}},

@@ -30,6 +30,7 @@ const (
 	XdpMapMacs                = "macs"
 	XdpMapNetns               = "netns"
 	XdpMapNexthops            = "nexthops"
+	XdpMapOpenings            = "openings"
 	XdpMapPeers               = "peers"
 	XdpMapPorts               = "ports"
 	XdpMapPrefixes            = "prefixes"
@@ -172,6 +173,7 @@ type XdpMapSpecs struct {
 	Macs        *ebpf.MapSpec `ebpf:"macs"`
 	Netns       *ebpf.MapSpec `ebpf:"netns"`
 	Nexthops    *ebpf.MapSpec `ebpf:"nexthops"`
+	Openings    *ebpf.MapSpec `ebpf:"openings"`
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes    *ebpf.MapSpec `ebpf:"prefixes"`
@@ -290,6 +292,7 @@ type XdpMaps struct {
 	Macs        *ebpf.Map `ebpf:"macs"`
 	Netns       *ebpf.Map `ebpf:"netns"`
 	Nexthops    *ebpf.Map `ebpf:"nexthops"`
+	Openings    *ebpf.Map `ebpf:"openings"`
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Prefixes    *ebpf.Map `ebpf:"prefixes"`
@@ -317,6 +320,7 @@ func (m *XdpMaps) Close() error {
 		m.Macs,
 		m.Netns,
 		m.Nexthops,
+		m.Openings,
 		m.Peers,
 		m.Ports,
 		m.Prefixes,

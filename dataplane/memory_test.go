@@ -20,7 +20,7 @@ var purposes = map[string]string{
 	"ports": "interface index -> the one MAC and address that may speak there", "endpoints": "LAN address -> where it is",
 	"macs": "MAC -> the same", "peers": "tunnel address of a peer -> next hop towards it",
 	"forwards": "external address, port and protocol -> webspace", "inverses": "webspace's address, port and protocol -> what its answers must show",
-	"tracks": "answer of a forward whose inverse is not unique -> what it must show", "flows": "outbound flows, two entries each",
+	"tracks": "answer of a forward whose inverse is not unique -> what it must show", "openings": "the same of clients that have sent a SYN and no more", "flows": "outbound flows, two entries each",
 	"shares": "slot -> flows held", "nexthops": "destination -> way out of the uplink", "frags": "first fragment -> its ports",
 	"prefixes": "destinations that webspaces may not reach", "counters": "slot -> packets and bytes",
 	"drops": "slot and reason -> packets and bytes", "drop_samples": "headers of frames that were refused", "buckets": "token buckets",
