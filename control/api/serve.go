@@ -11,11 +11,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/lanyard-project/lanyard/control/keypair"
 )
 
 // Listeners say where Serve listens. Each may be left out.
@@ -42,12 +43,13 @@ func (s *Server) Serve(ctx context.Context, at Listeners, ready func(net.Addr)) 
 		}
 		address = l.Addr()
 		if at.CertFile != "" {
-			c := &certificate{cert: at.CertFile, key: at.KeyFile, log: s.log}
-			if _, err := c.get(nil); err != nil {
+			files := &keypair.Files{Cert: at.CertFile, Key: at.KeyFile}
+			if _, err := files.Get(); err != nil {
 				_ = l.Close()
 				return fmt.Errorf("read the API's certificate: %w", err)
 			}
-			l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: c.get})
+			l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+				GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(files, s.log) }})
 		}
 		listeners = append(listeners, l)
 	}
@@ -147,38 +149,13 @@ func (l rootOnly) Accept() (net.Conn, error) {
 	}
 }
 
-// certificate reads a certificate again when its file has changed, at most every few seconds; one that cannot be read is
-// reported, and the old one stays.
-type certificate struct {
-	cert, key string
-	log       *slog.Logger
-
-	mu      sync.Mutex
-	looked  time.Time
-	changed time.Time
-	now     *tls.Certificate
-}
-
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.now != nil && time.Since(c.looked) < 5*time.Second {
-		return c.now, nil
+// certificate gives what the files hold at each handshake; while they cannot be read, that is reported, and the old one
+// stays.
+func certificate(f *keypair.Files, log *slog.Logger) (*tls.Certificate, error) {
+	pair, err := f.Get()
+	if pair != nil && err != nil {
+		log.Warn("the API's certificate cannot be read again; the old one is still used", "err", err)
+		return pair, nil
 	}
-	c.looked = time.Now()
-	info, err := os.Stat(c.cert)
-	if err == nil && c.now != nil && info.ModTime().Equal(c.changed) {
-		return c.now, nil
-	}
-	var pair tls.Certificate
-	if err == nil {
-		pair, err = tls.LoadX509KeyPair(c.cert, c.key)
-	}
-	if err == nil {
-		c.now, c.changed = &pair, info.ModTime()
-	} else if c.now != nil {
-		c.log.Warn("the API's certificate cannot be read again; the old one is still used", "err", err)
-		return c.now, nil
-	}
-	return c.now, err
+	return pair, err
 }
