@@ -27,8 +27,12 @@ func want(c config.Config) check.Want {
 	if underlay == "" {
 		underlay = c.Uplink.Interface
 	}
+	peerPort := c.Peers.Port
+	if c.Peers.From != config.PeersLXD {
+		peerPort = 0
+	}
 	return check.Want{
-		Prefix: c.LAN.Prefix, VNI: c.LAN.VNI, TunnelPort: c.Underlay.Port, Underlay: underlay, Uplink: c.Uplink.Interface,
+		Prefix: c.LAN.Prefix, VNI: c.LAN.VNI, TunnelPort: c.Underlay.Port, PeerPort: peerPort, Underlay: underlay, Uplink: c.Uplink.Interface,
 		MTU:      c.LAN.MTU,
 		NATPorts: check.Range(c.Uplink.NATPorts), ForwardPorts: check.Range(c.Forwards.Ports),
 		Bridge: c.LAN.Bridge, VXLAN: c.LAN.VXLAN, BPFFS: c.Paths.BPFFS, LXD: c.LXD.Address, XDP: c.Underlay.XDP, IDsEach: idsEach(c.Webspaces.InstanceConfig),

@@ -5,5 +5,8 @@ import "errors"
 // ErrCursor: a cursor was not one that an earlier page gave.
 var ErrCursor = errors.New("not a cursor")
 
-// ErrElsewhere: only another node knows the answer, and it cannot be asked from here.
+// ErrNode: the node that has a webspace cannot say now.
+var ErrNode = errors.New("the webspace's node cannot say now")
+
+// ErrElsewhere: only another node knows the answer, and it can never be asked from here.
 var ErrElsewhere = errors.New("known to another node only")

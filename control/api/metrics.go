@@ -51,7 +51,8 @@ func (o operations) GetWakes(w http.ResponseWriter, r *http.Request, username st
 		if err != nil {
 			return nil, err
 		}
-		if _, err := o.o.Webspaces.Get(ctx, who.UID); err != nil {
+		i, err := o.o.Webspaces.Get(ctx, who.UID)
+		if err != nil {
 			return nil, err
 		}
 		if o.o.Wakes == nil {
@@ -61,7 +62,7 @@ func (o operations) GetWakes(w http.ResponseWriter, r *http.Request, username st
 		if params.Cursor != nil {
 			cursor = clip(*params.Cursor, 200)
 		}
-		page, err := o.o.Wakes.Wakes(ctx, who.UID, cursor, limit)
+		page, err := o.o.Wakes.Wakes(ctx, i, cursor, limit)
 		if page.Wakes == nil {
 			page.Wakes = []wire.WakeRecord{}
 		}
@@ -72,13 +73,14 @@ func (o operations) GetWakes(w http.ResponseWriter, r *http.Request, username st
 // GetWhyAwake says what keeps a webspace awake.
 func (o operations) GetWhyAwake(w http.ResponseWriter, r *http.Request, username string) {
 	o.read(w, r, username, func(ctx context.Context, who account.Identity) (any, error) {
-		if _, err := o.o.Webspaces.Get(ctx, who.UID); err != nil {
+		i, err := o.o.Webspaces.Get(ctx, who.UID)
+		if err != nil {
 			return nil, err
 		}
 		if o.o.Wakes == nil {
 			return nil, ErrElsewhere
 		}
-		why, err := o.o.Wakes.WhyAwake(ctx, who.UID)
+		why, err := o.o.Wakes.WhyAwake(ctx, i)
 		if why.Reasons == nil {
 			why.Reasons = []wire.AwakeReason{}
 		}

@@ -3,14 +3,8 @@ package api_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,6 +17,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/api"
 	"github.com/lanyard-project/lanyard/control/api/apitest"
 	"github.com/lanyard-project/lanyard/control/api/wire"
+	"github.com/lanyard-project/lanyard/control/keypair/keypairtest"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -179,17 +174,20 @@ func TestMetrics(t *testing.T) {
 
 type wakes struct{}
 
-func (wakes) Count(context.Context, int) (int64, error) { return 1, nil }
-func (wakes) Wakes(_ context.Context, uid int, cursor string, limit int) (wire.WakePage, error) {
+func (wakes) Counts(context.Context) map[int]int64 { return map[int]int64{3: 1} }
+func (wakes) Wakes(_ context.Context, _ webspace.Instance, cursor string, limit int) (wire.WakePage, error) {
 	if cursor != "" && cursor != "7" {
 		return wire.WakePage{}, api.ErrCursor
 	}
 	next := "7"
 	return wire.WakePage{Wakes: []wire.WakeRecord{{Kind: "wake", Cause: "forward", Outcome: "done"}}, Next: &next}, nil
 }
-func (wakes) WhyAwake(_ context.Context, uid int) (wire.WhyAwake, error) {
-	if uid == 4 {
+func (wakes) WhyAwake(_ context.Context, of webspace.Instance) (wire.WhyAwake, error) {
+	switch of.UID {
+	case 4:
 		return wire.WhyAwake{}, api.ErrElsewhere
+	case 5:
+		return wire.WhyAwake{}, &webspace.Problem{What: "could not ask", Cause: "192.0.2.2 is away", Kind: api.ErrNode}
 	}
 	return wire.WhyAwake{Status: wire.StatusAwake, Reasons: []wire.AwakeReason{{Kind: "flow", Detail: "tcp"}}}, nil
 }
@@ -199,13 +197,17 @@ func TestWakes(t *testing.T) {
 	for _, what := range []string{"wakes", "why-awake"} {
 		w.want("GET", "/v1/webspace/self/"+what, "dev", "", 404, "not found")
 	}
-	for _, who := range []string{"dev", "other"} {
+	for _, who := range []string{"dev", "other", "fresh"} {
 		w.want("POST", "/v1/webspace/self", who, `{"image":"alpine"}`, 201, `{}`)
 	}
 	w.want("GET", "/v1/webspace/self/wakes?limit=5&cursor=7", "dev", "", 200, `{"wakes":[{"kind":"wake","cause":"forward","outcome":"done"}],"next":"7"}`)
 	w.want("GET", "/v1/webspace/self/wakes?cursor=x", "dev", "", 400, "cursor")
 	w.want("GET", "/v1/webspace/self/why-awake", "dev", "", 200, `{"status":"awake","reasons":[{"kind":"flow","detail":"tcp"}]}`)
 	w.want("GET", "/v1/webspace/self/why-awake", "other", "", 501, "")
+	w.want("GET", "/v1/webspace/self/why-awake", "fresh", "", 503, "could not ask: the webspace's node cannot say now")
+	if r := w.ask("GET", "/v1/webspace/self/why-awake", "fresh", ""); r.Header.Get("Retry-After") == "" || strings.Contains(r.body, "192.0.2.2") {
+		t.Errorf("%v %s", r.Header, r.body)
+	}
 	without := newWorld(t, nil)
 	without.want("POST", "/v1/webspace/self", "dev", `{"image":"alpine"}`, 201, `{}`)
 	without.want("GET", "/v1/webspace/self/wakes", "dev", "", 501, "")
@@ -303,31 +305,8 @@ func TestUnixSocket(t *testing.T) {
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	pair := func(serial int64) *x509.Certificate {
-		t.Helper()
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		x := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "api"}, NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-		der, err := x509.CreateCertificate(rand.Reader, x, x, &k.PublicKey, k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := x509.MarshalPKCS8PrivateKey(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for file, block := range map[string]*pem.Block{key: {Type: "PRIVATE KEY", Bytes: b}, cert: {Type: "CERTIFICATE", Bytes: der}} {
-			if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		parsed, _ := x509.ParseCertificate(der)
-		return parsed
-	}
 	trust := x509.NewCertPool()
-	trust.AddCert(pair(1))
+	trust.AppendCertsFromPEM(keypairtest.Write(t, cert, key))
 	w := newWorld(t, func(_ *api.Options, at *api.Listeners) { at.CertFile, at.KeyFile = cert, key })
 	w.url = strings.Replace(w.url, "http:", "https:", 1)
 	w.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}, ForceAttemptHTTP2: true}}

@@ -59,6 +59,7 @@ var (
 	codeUnsupported   = Code{"unsupported", 501, "this installation does not have that", "ask an admin"}
 	codeExhausted     = Code{"exhausted", 500, "nothing is left to give out", "tell an admin"}
 	codeTimeout       = Code{"timeout", 500, "it took too long", "look at the state, then try again"}
+	codeNode          = Code{"node-unavailable", 503, "the webspace's node cannot say now", "try again in a moment"}
 	codeUnavailable   = Code{"unavailable", 500, "the webspaces cannot be reached at the moment", "try again in a moment"}
 	codeAccounts      = Code{"accounts-unavailable", 500, "the accounts cannot be reached at the moment", "try again in a moment"}
 	codeInternal      = Code{"internal", 500, "something went wrong here", "tell an admin the request's number"}
@@ -69,7 +70,7 @@ func Codes() []Code {
 	return []Code{codeTokenMissing, codeTokenInvalid, codeTokenExpired, codeTokenRevoked, codePassword, codeAdmin, codeForeign, codeOrigin,
 		codeNotFound, codeUser, codeEndpoint, codeMethod, codeNotRunning, codeExists, codeUsed, codeRunning, codeConflict, codeConsole,
 		codeUnverified, codeDefaultDomain, codeTooManyPorts, codeBadPort, codeBadValue, codeSSHKey, codeInvalid, codeBody, codeWebsocket,
-		codeTooLarge, codeRate, codeUnsupported, codeExhausted, codeTimeout, codeUnavailable, codeAccounts, codeInternal}
+		codeTooLarge, codeRate, codeUnsupported, codeNode, codeExhausted, codeTimeout, codeUnavailable, codeAccounts, codeInternal}
 }
 
 // failure is an error whose code is known, and what may be said about it.
@@ -102,7 +103,7 @@ var kinds = []struct {
 	kind error
 	code Code
 }{
-	{webspace.ErrUnverified, codeUnverified}, {webspace.ErrDefaultDomain, codeDefaultDomain}, {webspace.ErrTooManyPorts, codeTooManyPorts},
+	{ErrNode, codeNode}, {webspace.ErrUnverified, codeUnverified}, {webspace.ErrDefaultDomain, codeDefaultDomain}, {webspace.ErrTooManyPorts, codeTooManyPorts},
 	{webspace.ErrBadPort, codeBadPort}, {webspace.ErrBadValue, codeBadValue}, {webspace.ErrNoSSHKey, codeSSHKey},
 	{webspace.ErrUsed, codeUsed}, {webspace.ErrRunning, codeRunning}, {webspace.ErrNotRunning, codeNotRunning},
 	{webspace.ErrNoConsole, codeConsole}, {webspace.ErrNoAddress, codeUnavailable}, {webspace.ErrNotFound, codeNotFound},
@@ -149,7 +150,7 @@ func explain(err error) *failure {
 	case errors.Is(err, ErrElsewhere):
 		f.cause = "only the node that holds the webspace knows, and it does not run together with this API"
 	}
-	if f.code.Status == http.StatusInternalServerError && f.after == 0 && (f.code == codeUnavailable || f.code == codeAccounts) {
+	if f.after == 0 && (f.code == codeUnavailable || f.code == codeAccounts || f.code == codeNode) {
 		f.after = 5 * time.Second
 	}
 	return f

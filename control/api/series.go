@@ -61,7 +61,7 @@ func (s *Server) sample(ctx context.Context) error {
 		limited, cancel := context.WithTimeout(ctx, max(s.o.SampleEvery, time.Minute))
 		samples, err := s.o.Webspaces.Samples(limited)
 		if err == nil {
-			s.series.add(samples, s.wakeCounts(limited, samples))
+			s.series.add(samples, s.wakeCounts(limited))
 		} else if ctx.Err() == nil {
 			s.log.Debug("what webspaces use is not known", "err", err)
 		}
@@ -70,17 +70,11 @@ func (s *Server) sample(ctx context.Context) error {
 	}
 }
 
-func (s *Server) wakeCounts(ctx context.Context, samples []webspace.Sample) map[int]int64 {
+func (s *Server) wakeCounts(ctx context.Context) map[int]int64 {
 	if s.o.Wakes == nil {
 		return nil
 	}
-	counts := make(map[int]int64, len(samples))
-	for _, x := range samples {
-		if n, err := s.o.Wakes.Count(ctx, x.UID); err == nil {
-			counts[x.UID] = n
-		}
-	}
-	return counts
+	return s.o.Wakes.Counts(ctx)
 }
 
 func (s *series) add(samples []webspace.Sample, wakes map[int]int64) {

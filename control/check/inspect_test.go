@@ -10,7 +10,7 @@ import (
 
 func want() Want {
 	return Want{
-		Prefix: netip.MustParsePrefix("172.24.0.0/16"), VNI: 7331, TunnelPort: 4789,
+		Prefix: netip.MustParsePrefix("172.24.0.0/16"), VNI: 7331, TunnelPort: 4789, PeerPort: 9470,
 		NATPorts: Range{16384, 32767}, ForwardPorts: Range{49152, 65535},
 		Bridge: "lanyard0", VXLAN: "lanyard0-vx", BPFFS: "/sys/fs/bpf/lanyard", LXD: "/lxd.socket", XDP: "off",
 	}
@@ -109,6 +109,15 @@ func TestFindings(t *testing.T) {
 		{"VNI taken", func(f *Facts, _ *Want) {
 			f.Links = append(f.Links, Link{Name: "kubelan", Type: "vxlan", VNI: 7331, Port: 4789})
 		}, "tunnel port", Failure, "kubelan", "ip link del kubelan"},
+		{"peer port taken", func(f *Facts, _ *Want) { f.Sockets = []Socket{socket("tcp", "0.0.0.0:9470", "java (pid 4)")} },
+			"peer port", Warning, "TCP 9470 is taken by java", "peers.port"},
+		{"peer port of the daemon, and of somebody at loopback", func(f *Facts, _ *Want) {
+			f.Sockets = []Socket{socket("tcp", "192.0.2.1:9470", "lanyardd (pid 4)"), socket("tcp", "127.0.0.1:9470", "java (pid 5)")}
+		}, "", OK, "", ""},
+		{"no peer port, no matter", func(f *Facts, w *Want) {
+			w.PeerPort = 0
+			f.Sockets = []Socket{socket("tcp", "0.0.0.0:9470", "java (pid 4)")}
+		}, "", OK, "", ""},
 		{"forwards are ephemeral", func(f *Facts, _ *Want) { f.Sysctls["net.ipv4.ip_local_reserved_ports"] = "8080" },
 			"local ports", Warning, "forwards 49152-65535", "reserved_ports=8080,49152-65535"},
 		{"partly reserved is not enough", func(f *Facts, _ *Want) { f.Sysctls["net.ipv4.ip_local_reserved_ports"] = "49152-50000,50002-65535" },

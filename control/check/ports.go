@@ -12,6 +12,7 @@ func portChecks(f Facts, want Want) []Result {
 		l.add(Unknown, "sockets", f.Errors["sockets"], "/proc/net cannot be read", "ss -lntup")
 	}
 	tunnelCheck(l, f, want)
+	peerCheck(l, f, want)
 	ephemeralCheck(l, f, want)
 	listenerCheck(l, f, want)
 	serviceCheck(l, f, want)
@@ -45,6 +46,21 @@ func tunnelCheck(l *list, f Facts, want Want) {
 		}
 	}
 	l.ok("tunnel port", fmt.Sprintf("UDP %d", want.TunnelPort))
+}
+
+// peerCheck: one listener holds a port, at the underlay's address or at every one.
+func peerCheck(l *list, f Facts, want Want) {
+	if want.PeerPort == 0 {
+		return
+	}
+	for _, s := range f.Sockets {
+		if s.Proto == "tcp" && s.Local.Port() == want.PeerPort && !s.Local.Addr().IsLoopback() && !strings.HasPrefix(s.Process, "lanyardd ") {
+			l.add(Warning, "peer port", fmt.Sprintf("TCP %d is taken by %s", want.PeerPort, who(s)),
+				"the API of another node cannot say why webspaces of this one woke", "stop it, or choose another peers.port (the same on every node)")
+			return
+		}
+	}
+	l.ok("peer port", fmt.Sprintf("TCP %d", want.PeerPort))
 }
 
 // ephemeralCheck: the dataplane looks at a packet's destination port before the machine's own sockets do. A local

@@ -20,6 +20,7 @@ type Want struct {
 	Prefix       netip.Prefix // of the LAN
 	VNI          uint32
 	TunnelPort   uint16 // UDP
+	PeerPort     uint16 // TCP, for the other nodes of the cluster; 0: it is not used
 	Underlay     string // "" = the interface with the default route
 	Uplink       string // the same
 	MTU          int    // of the LAN; 0 = minimum underlay MTU - 50

@@ -2,38 +2,15 @@ package keypair
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
-)
 
-// pair is a new certificate with its key, PEM.
-func pair(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano())}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
-}
+	"github.com/lanyard-project/lanyard/control/keypair/keypairtest"
+)
 
 func TestGet(t *testing.T) {
 	dir := t.TempDir()
@@ -54,22 +31,19 @@ func TestGet(t *testing.T) {
 	if got, err := f.Get(); got != nil || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without files: %v %v", got, err)
 	}
-	oneCert, oneKey := pair(t)
-	write(f.Cert, oneCert)
-	write(f.Key, oneKey)
-	holds(oneCert)
+	holds(keypairtest.Write(t, f.Cert, f.Key))
 	first, _ := f.Get()
 	if again, _ := f.Get(); again != first {
 		t.Error("it is read again, though nothing changed")
 	}
 
-	twoCert, twoKey := pair(t)
-	write(f.Cert, twoCert)
+	cert, key := keypairtest.New(t)
+	write(f.Cert, cert)
 	if got, err := f.Get(); got != first || err == nil {
 		t.Errorf("one of two files is replaced: %v %v", got == first, err)
 	}
-	write(f.Key, twoKey)
-	holds(twoCert)
+	write(f.Key, key)
+	holds(cert)
 
 	if err := os.Remove(f.Key); err != nil {
 		t.Fatal(err)

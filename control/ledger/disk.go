@@ -195,6 +195,19 @@ func (d *disk) woken(uid int) (n uint64, err error) {
 	return n, err
 }
 
+// allWoken reads how often each webspace was woken.
+func (d *disk) allWoken() (map[int]uint64, error) {
+	out := make(map[int]uint64)
+	return out, d.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bWakes).ForEach(func(k, v []byte) error {
+			if len(k) == 8 && len(v) == 8 {
+				out[int(binary.BigEndian.Uint64(k))] = binary.BigEndian.Uint64(v)
+			}
+			return nil
+		})
+	})
+}
+
 func (d *disk) all(before uint64, limit int) (Page, error) {
 	var p Page
 	err := d.db.View(func(tx *bbolt.Tx) error {

@@ -123,6 +123,9 @@ func TestBounds(t *testing.T) {
 	if p, err := l.All(0, 0); err != nil || !slices.Equal(took(p), []int{50, 49, 48, 47, 46, 1}) {
 		t.Fatal(took(p), err)
 	}
+	if all, err := l.AllWoken(); err != nil || all[2] != 49 {
+		t.Error(all, err)
+	}
 	if n, err := l.Woken(2); err != nil || n != 49 {
 		t.Error(n, err)
 	}

@@ -34,6 +34,12 @@ func (l *Ledger) Woken(uid int) (n uint64, err error) {
 	return n, err
 }
 
+// AllWoken is Woken of every webspace that ever was, by uid.
+func (l *Ledger) AllWoken() (n map[int]uint64, err error) {
+	err = l.read(func(d *disk) (err error) { n, err = d.allWoken(); return err })
+	return n, err
+}
+
 func (l *Ledger) page(read func(*disk) (Page, error)) (p Page, err error) {
 	err = l.read(func(d *disk) (err error) { p, err = read(d); return err })
 	return p, err

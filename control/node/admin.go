@@ -89,10 +89,8 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("POST "+nodeapi.PathResync, n.resync)
 	mux.HandleFunc("GET "+nodeapi.PathWakes, n.wakes)
 	mux.HandleFunc("GET "+nodeapi.PathAwake, n.awake)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, nodeapi.Error{Code: nodeapi.CodeNotFound, What: "there is no " + r.Method + " here",
-			Cause: "client and daemon may be of different versions", Next: "compare them: lanyard version"})
-	})
+	mux.HandleFunc("GET "+nodeapi.PathWoken, n.woken)
+	mux.HandleFunc("/", refuseUnknown)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if uid, ok := r.Context().Value(caller{}).(int); !ok || uid != 0 && uid != os.Geteuid() {
 			refuse(w, http.StatusForbidden, nodeapi.Error{Code: nodeapi.CodeDenied, What: "the admin socket refuses you",
@@ -101,6 +99,11 @@ func (n *Node) adminHandler() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+func refuseUnknown(w http.ResponseWriter, r *http.Request) {
+	refuse(w, http.StatusNotFound, nodeapi.Error{Code: nodeapi.CodeNotFound, What: "there is no " + r.Method + " here",
+		Cause: "client and daemon may be of different versions", Next: "compare them: lanyard version"})
 }
 
 func (n *Node) resync(w http.ResponseWriter, r *http.Request) {

@@ -118,6 +118,9 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	if c.Metrics.Address != "" {
 		start("metrics", n.serveMetrics)
 	}
+	if c.Peers.From == config.PeersLXD && c.Peers.Port != 0 {
+		start("peers", n.servePeers)
+	}
 	// The agent has an end of its own that it does not come back from; it only ends with ctx.
 	g.Go(func() error { return follow.Run(ctx) })
 	err = g.Wait()

@@ -193,7 +193,7 @@ func (n *Node) readiness(d dataplane.Status, err error) nodeapi.Readiness {
 	if n.dns != nil { // upstreams that are down are no fault of this node
 		check("dns", false, n.dns.Running(), map[bool]string{true: "listening on ", false: "not listening on "}[n.dns.Running()]+n.config.LAN.Gateway.String())
 	}
-	for _, part := range []string{"dataplane", "admin", "metrics"} {
+	for _, part := range []string{"dataplane", "admin", "metrics", "peers"} {
 		if err, down := n.supervisor.Down()[part]; down {
 			check(part, false, false, err.Error())
 		}

@@ -20,6 +20,7 @@ type (
 		All(before uint64, limit int) (ledger.Page, error)
 		Of(uid int, before uint64, limit int) (ledger.Page, error)
 		Woken(uid int) (uint64, error)
+		AllWoken() (map[int]uint64, error)
 		Sums() ledger.Sums
 	}
 	keeper interface {
@@ -53,8 +54,7 @@ func refuseQuery(w http.ResponseWriter, err error) {
 // wakes answers with a page of the ledger.
 func (n *Node) wakes(w http.ResponseWriter, r *http.Request) {
 	if n.ledger == nil {
-		refuse(w, http.StatusServiceUnavailable, nodeapi.Error{Code: nodeapi.CodeStarting, What: "this node remembers no wakes",
-			Cause: "wake.enabled is off", Next: "turn it on, and restart lanyardd"})
+		refuseForgetful(w)
 		return
 	}
 	uid, err := n.asked(r)
@@ -76,12 +76,35 @@ func (n *Node) wakes(w http.ResponseWriter, r *http.Request) {
 		out.Woken, err = n.ledger.Woken(uid)
 	}
 	if err != nil {
-		refuse(w, http.StatusServiceUnavailable, nodeapi.Error{Code: nodeapi.CodeStarting, What: "the wakes cannot be read now",
-			Cause: err.Error(), Next: "look at the disk that ledger.file is on; journalctl -u lanyardd-node"})
+		refuseLedger(w, err)
 		return
 	}
 	out.Next, out.Wakes = p.Next, convert(p.Records, wakeOf)
 	answer(w, out)
+}
+
+func refuseForgetful(w http.ResponseWriter) {
+	refuse(w, http.StatusServiceUnavailable, nodeapi.Error{Code: nodeapi.CodeStarting, What: "this node remembers no wakes",
+		Cause: "wake.enabled is off", Next: "turn it on, and restart lanyardd"})
+}
+
+func refuseLedger(w http.ResponseWriter, err error) {
+	refuse(w, http.StatusServiceUnavailable, nodeapi.Error{Code: nodeapi.CodeStarting, What: "the wakes cannot be read now",
+		Cause: err.Error(), Next: "look at the disk that ledger.file is on; journalctl -u lanyardd-node"})
+}
+
+// woken answers with how often each webspace was woken.
+func (n *Node) woken(w http.ResponseWriter, _ *http.Request) {
+	if n.ledger == nil {
+		refuseForgetful(w)
+		return
+	}
+	counts, err := n.ledger.AllWoken()
+	if err != nil {
+		refuseLedger(w, err)
+		return
+	}
+	answer(w, nodeapi.Woken{Woken: counts})
 }
 
 func wakeOf(r ledger.Record) nodeapi.Wake {

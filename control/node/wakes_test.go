@@ -53,6 +53,8 @@ func (f fakeLedger) Of(uid int, _ uint64, _ int) (ledger.Page, error) {
 
 func (f fakeLedger) Woken(int) (uint64, error) { return 7, f.err }
 
+func (f fakeLedger) AllWoken() (map[int]uint64, error) { return map[int]uint64{1: 7}, f.err }
+
 func (fakeLedger) Sums() ledger.Sums {
 	return ledger.Sums{Events: map[ledger.Event]uint64{{Kind: ledger.Wake, Via: ledger.Forward, Outcome: ledger.Done}: 3, {}: 1},
 		Steps: map[ledger.StepOf]ledger.Histogram{{Kind: ledger.Wake, Step: "delivered"}: {Count: 3, Sum: 0.6, Buckets: map[float64]uint64{0.25: 2, 1: 3}}}, Lost: 5}

@@ -3,6 +3,7 @@ package roles
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/api"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
+	"github.com/lanyard-project/lanyard/control/node/peering"
 	"github.com/lanyard-project/lanyard/control/sleep"
 	"github.com/lanyard-project/lanyard/control/supervise"
 	"github.com/lanyard-project/lanyard/control/wakes"
@@ -72,7 +74,7 @@ func runControl(ctx context.Context, m *Machine, ready func()) error {
 		return manage.Serve(ctx, manager, c.Accounts.Socket, m.Log.With("part", "accounts"))
 	})
 	log := m.Log.With("part", "api")
-	history := wakes.New(nodeapi.New(c.Admin.Socket), c.Node.Name) // the node's, in this process or another
+	history := wakes.New(histories(c, options.Store))
 	start("api", func(ctx context.Context) error {
 		o := apiOptions(c.API)
 		o.WakeRule = webspace.WakeRule{Policy: webspace.Policy(c.Wake.Policy), Allow: c.Wake.Allow}
@@ -93,4 +95,14 @@ func apiOptions(a config.API) api.Options {
 		AddressBurst: a.AddressBurst, UserStreams: a.UserStreams, Streams: a.Streams, MaxFile: int64(a.MaxFile) << 20,
 		ReadTime: a.ReadTimeout, WriteTime: a.WriteTimeout, ExecTime: a.ExecTimeout, SampleEvery: a.SampleEvery,
 	}
+}
+
+// histories are what nodes remember: this machine's, in this process or another, and those of the cluster's others.
+func histories(c config.Config, store *webspace.Store) wakes.Options {
+	o := wakes.Options{Here: nodeapi.New(c.Admin.Socket), Name: c.Node.Name, Cluster: store}
+	if c.Peers.Port != 0 {
+		us := peering.New(c.LXD.Folder())
+		o.There = func(vtep netip.Addr) wakes.Node { return us.Client(netip.AddrPortFrom(vtep, c.Peers.Port)) }
+	}
+	return o
 }

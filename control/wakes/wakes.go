@@ -1,42 +1,89 @@
-// Package wakes answers the API's questions about waking and sleeping, by asking the node daemon of the same machine over
-// its admin socket: the two may be one process, or two.
+// Package wakes answers the API's questions about waking and sleeping, by asking the node daemon that has the webspace: the one
+// of this machine over its admin socket (the two may be one process, or two), another node of the cluster over the underlay.
 //
-// What a node remembers is on that node. Of a webspace that another node of the cluster holds this machine knows only
-// what happened while it was here, and cannot say what keeps it awake: `lanyard awake` on that node does.
+// What a node remembers stays on it: of a webspace that was moved, the history before is not shown.
 package wakes
 
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lanyard-project/lanyard/control/api"
 	"github.com/lanyard-project/lanyard/control/api/wire"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
+	"github.com/lanyard-project/lanyard/control/node/peering"
 	"github.com/lanyard-project/lanyard/webspace"
 )
+
+// patience is how long a node may take for one answer. It may have to ask its LXD.
+const patience = 5 * time.Second
+
+// atOnce bounds how many nodes are asked at a time.
+const atOnce = 8
 
 // Node is the node daemon; *nodeapi.Client is one.
 type Node interface {
 	Wakes(ctx context.Context, webspace string, before uint64, limit int) (nodeapi.WakePage, error)
 	Awake(ctx context.Context, webspace string) (nodeapi.AwakeList, error)
+	Woken(ctx context.Context) (nodeapi.Woken, error)
+}
+
+// Cluster knows the other nodes; *webspace.Store does.
+type Cluster interface {
+	Members(context.Context) ([]webspace.Member, error)
+}
+
+// Options of a Provider.
+type Options struct {
+	Here Node   // of this machine
+	Name string // this machine's, as LXD names it
+	// Cluster and There are for webspaces that are elsewhere. There asks the node with that tunnel address; nil: it cannot be done.
+	Cluster Cluster
+	There   func(vtep netip.Addr) Node
 }
 
 // Provider is an api.Wakes.
-type Provider struct {
-	node Node
-	name string
-}
+type Provider struct{ o Options }
 
 var _ api.Wakes = (*Provider)(nil)
 
-// New makes a Provider. name is the node's, for the records.
-func New(node Node, name string) *Provider { return &Provider{node, name} }
+// New makes a Provider.
+func New(o Options) *Provider { return &Provider{o} }
+
+// node is who knows about a webspace.
+func (p *Provider) node(ctx context.Context, what string, of webspace.Instance) (Node, string, error) {
+	if of.Node == "" || of.Node == p.o.Name {
+		return p.o.Here, p.o.Name, nil
+	}
+	if p.o.There == nil {
+		return nil, "", elsewhere(what, of.Node, "peers.port is 0", "set it, the same on every node")
+	}
+	members, err := p.o.Cluster.Members(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, m := range members {
+		switch {
+		case m.Name != of.Node:
+		case m.NodeErr != nil:
+			return nil, "", &webspace.Problem{What: "could not " + what, Cause: m.NodeErr.Error(), Next: "start its lanyardd", Kind: api.ErrNode, Err: m.NodeErr}
+		default:
+			return p.o.There(m.Node.VTEP), m.Name, nil
+		}
+	}
+	return nil, "", &webspace.Problem{What: "could not " + what, Cause: "the cluster has no member " + of.Node, Next: "see: lxc cluster list", Kind: api.ErrNode}
+}
 
 // Wakes is api.Wakes's. A cursor is the number of the last record before.
-func (p *Provider) Wakes(ctx context.Context, uid int, cursor string, limit int) (wire.WakePage, error) {
+func (p *Provider) Wakes(ctx context.Context, of webspace.Instance, cursor string, limit int) (wire.WakePage, error) {
+	const what = "read when it woke"
 	out := wire.WakePage{Wakes: []wire.WakeRecord{}}
 	var before uint64
 	if cursor != "" {
@@ -45,12 +92,18 @@ func (p *Provider) Wakes(ctx context.Context, uid int, cursor string, limit int)
 			return out, api.ErrCursor
 		}
 	}
-	page, err := p.node.Wakes(ctx, strconv.Itoa(uid), before, limit)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	node, name, err := p.node(ctx, what, of)
 	if err != nil {
-		return out, failed("read when it woke", err)
+		return out, err
+	}
+	page, err := node.Wakes(ctx, strconv.Itoa(of.UID), before, limit)
+	if err != nil {
+		return out, failed(what, of, err)
 	}
 	for _, w := range page.Wakes {
-		out.Wakes = append(out.Wakes, p.record(w))
+		out.Wakes = append(out.Wakes, record(w, name))
 	}
 	if page.Next > 0 {
 		out.Next = new(strconv.FormatUint(page.Next, 10))
@@ -58,17 +111,41 @@ func (p *Provider) Wakes(ctx context.Context, uid int, cursor string, limit int)
 	return out, nil
 }
 
-// Count is api.Wakes's.
-func (p *Provider) Count(ctx context.Context, uid int) (int64, error) {
-	page, err := p.node.Wakes(ctx, strconv.Itoa(uid), 0, 1)
-	if err != nil {
-		return 0, failed("count how often it woke", err)
+// Counts is api.Wakes's. One that was moved was woken on more than one node.
+func (p *Provider) Counts(ctx context.Context) map[int]int64 {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var mu sync.Mutex
+	out := make(map[int]int64)
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	ask := func(n Node) {
+		g.Go(func() error {
+			if w, err := n.Woken(ctx); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				for uid, n := range w.Woken {
+					out[uid] += int64(n)
+				}
+			}
+			return nil
+		})
 	}
-	return int64(page.Woken), nil
+	ask(p.o.Here)
+	if p.o.There != nil {
+		members, _ := p.o.Cluster.Members(ctx) // none: what is here is all that can be said
+		for _, m := range members {
+			if m.Name != p.o.Name && m.NodeErr == nil && m.Online {
+				ask(p.o.There(m.Node.VTEP))
+			}
+		}
+	}
+	_ = g.Wait()
+	return out
 }
 
-func (p *Provider) record(w nodeapi.Wake) wire.WakeRecord {
-	r := wire.WakeRecord{Time: w.Time, Kind: w.Kind, Cause: w.Via, Outcome: w.Outcome, Error: text(w.Error), Protocol: text(w.Proto), Node: text(p.name)}
+func record(w nodeapi.Wake, node string) wire.WakeRecord {
+	r := wire.WakeRecord{Time: w.Time, Kind: w.Kind, Cause: w.Via, Outcome: w.Outcome, Error: text(w.Error), Protocol: text(w.Proto), Node: text(node)}
 	if r.Outcome == "done" {
 		r.Outcome = "ok"
 	}
@@ -95,15 +172,22 @@ func (p *Provider) record(w nodeapi.Wake) wire.WakeRecord {
 }
 
 // WhyAwake is api.Wakes's.
-func (p *Provider) WhyAwake(ctx context.Context, uid int) (wire.WhyAwake, error) {
+func (p *Provider) WhyAwake(ctx context.Context, of webspace.Instance) (wire.WhyAwake, error) {
+	const what = "find what keeps it awake"
 	out := wire.WhyAwake{Reasons: []wire.AwakeReason{}}
-	list, err := p.node.Awake(ctx, strconv.Itoa(uid))
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	node, _, err := p.node(ctx, what, of)
 	if err != nil {
-		return out, failed("find what keeps it awake", err)
+		return out, err
+	}
+	list, err := node.Awake(ctx, strconv.Itoa(of.UID))
+	if err != nil {
+		return out, failed(what, of, err)
 	}
 	if len(list.Webspaces) != 1 {
-		return out, &webspace.Problem{What: "could not find what keeps it awake", Cause: "the node's answer is not about one webspace",
-			Next: "compare versions: lanyardd version", Kind: webspace.ErrUnavailable}
+		return out, &webspace.Problem{What: "could not " + what, Cause: "the node's answer is not about one webspace",
+			Next: "compare versions: lanyardd version", Kind: api.ErrNode}
 	}
 	w := list.Webspaces[0]
 	out.Status = status(webspace.Status(w.Status))
@@ -161,15 +245,19 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// failed gives an error its kind for the API.
-func failed(what string, err error) error {
+// failed gives an error of a node its kind for the API.
+func failed(what string, of webspace.Instance, err error) error {
 	var e *nodeapi.Error
 	if !errors.As(err, &e) {
 		return err
 	}
-	p := &webspace.Problem{What: "could not " + what, Cause: e.What, Next: e.Next, Kind: webspace.ErrUnavailable, Err: err}
-	if e.Code == nodeapi.CodeNotFound {
-		p.Kind, p.Cause = api.ErrElsewhere, "another node has the webspace, and only that one knows"
+	if errors.Is(err, peering.ErrNone) {
+		return elsewhere(what, of.Node, "this machine has no cluster.key of its LXD", "run the API on a member of the cluster")
 	}
-	return p
+	return &webspace.Problem{What: "could not " + what, Cause: e.What + ": " + e.Cause, Next: e.Next, Kind: api.ErrNode, Err: err}
+}
+
+// elsewhere is the error about a node that can never be asked.
+func elsewhere(what, node, cause, next string) error {
+	return &webspace.Problem{What: "could not " + what, Cause: "it is on " + node + ", which cannot be asked: " + cause, Next: next, Kind: api.ErrElsewhere}
 }

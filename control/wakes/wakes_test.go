@@ -10,6 +10,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/api"
 	"github.com/lanyard-project/lanyard/control/api/wire"
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
+	"github.com/lanyard-project/lanyard/control/node/peering"
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
@@ -19,6 +20,7 @@ type fake struct {
 	before uint64
 	who    string
 	awake  []nodeapi.AwakeState
+	woken  map[int]uint64
 }
 
 func (f *fake) Wakes(_ context.Context, who string, before uint64, _ int) (nodeapi.WakePage, error) {
@@ -35,10 +37,19 @@ func (f *fake) Awake(_ context.Context, who string) (nodeapi.AwakeList, error) {
 	return nodeapi.AwakeList{Webspaces: f.awake}, f.err
 }
 
+func (f *fake) Woken(context.Context) (nodeapi.Woken, error) {
+	return nodeapi.Woken{Woken: f.woken}, f.err
+}
+
+// here makes a Provider of one machine that knows no other.
+func here(n Node) *Provider { return New(Options{Here: n, Name: "n1"}) }
+
+var three = webspace.Instance{UID: 3}
+
 func TestWakes(t *testing.T) {
-	f := &fake{}
-	p := New(f, "n1")
-	page, err := p.Wakes(t.Context(), 3, "12", 2)
+	f := &fake{woken: map[int]uint64{3: 9}}
+	p := here(f)
+	page, err := p.Wakes(t.Context(), three, "12", 2)
 	if err != nil || f.who != "3" || f.before != 12 || *page.Next != "7" || len(page.Wakes) != 2 {
 		t.Fatalf("%+v %v %+v", page, err, f)
 	}
@@ -51,19 +62,19 @@ func TestWakes(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	for _, bad := range []string{"x", "0", "-1", "18446744073709551616", "1 "} {
-		if _, err := p.Wakes(t.Context(), 3, bad, 2); !errors.Is(err, api.ErrCursor) {
+		if _, err := p.Wakes(t.Context(), three, bad, 2); !errors.Is(err, api.ErrCursor) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if n, err := p.Count(t.Context(), 3); n != 9 || err != nil {
-		t.Error(n, err)
+	if n := p.Counts(t.Context()); len(n) != 1 || n[3] != 9 {
+		t.Error(n)
 	}
 	f.err = &nodeapi.Error{Code: nodeapi.CodeUnreachable, What: "no daemon"}
-	if _, err := p.Wakes(t.Context(), 3, "", 2); !errors.Is(err, webspace.ErrUnavailable) {
+	if _, err := p.Wakes(t.Context(), three, "", 2); !errors.Is(err, api.ErrNode) {
 		t.Error(err)
 	}
-	if _, err := p.Count(t.Context(), 3); !errors.Is(err, webspace.ErrUnavailable) {
-		t.Error(err)
+	if n := p.Counts(t.Context()); len(n) != 0 {
+		t.Error(n)
 	}
 }
 
@@ -72,8 +83,8 @@ func TestWhyAwake(t *testing.T) {
 	f := &fake{awake: []nodeapi.AwakeState{{UID: 3, Status: "Running", LastUse: used, SleepAt: used.Add(time.Hour), Reasons: []nodeapi.AwakeReason{
 		{Kind: "flow", What: "tcp 192.0.2.7:4711 -> port 22"}, {Kind: "operation", What: "Executing command"}, {Kind: "operation", What: "Showing console"},
 		{Kind: "operation", What: "Backing up instance"}, {Kind: "session", What: "files"}, {Kind: "use", Until: used.Add(time.Hour)}}}}}
-	p := New(f, "n1")
-	why, err := p.WhyAwake(t.Context(), 3)
+	p := here(f)
+	why, err := p.WhyAwake(t.Context(), three)
 	if err != nil || why.Status != wire.StatusAwake || !why.Since.Equal(used) || why.NapAt != nil || !why.SleepAt.Equal(used.Add(time.Hour)) {
 		t.Fatalf("%+v %v", why, err)
 	}
@@ -84,20 +95,88 @@ func TestWhyAwake(t *testing.T) {
 	}
 	for state, want := range map[string]wire.Status{"Frozen": wire.StatusNapping, "Stopped": wire.StatusAsleep, "Error": wire.StatusUnknown, "Starting": wire.StatusChanging} {
 		f.awake = []nodeapi.AwakeState{{Status: state, LastUse: used}}
-		if why, err := p.WhyAwake(t.Context(), 3); err != nil || why.Status != want || why.Since != nil || why.Reasons == nil {
+		if why, err := p.WhyAwake(t.Context(), three); err != nil || why.Status != want || why.Since != nil || why.Reasons == nil {
 			t.Errorf("%s: %+v %v", state, why, err)
 		}
 	}
 	f.awake = nil
-	if _, err := p.WhyAwake(t.Context(), 3); !errors.Is(err, webspace.ErrUnavailable) {
+	if _, err := p.WhyAwake(t.Context(), three); !errors.Is(err, api.ErrNode) {
 		t.Error(err)
 	}
 	f.err = &nodeapi.Error{Code: nodeapi.CodeNotFound}
-	if _, err := p.WhyAwake(t.Context(), 3); !errors.Is(err, api.ErrElsewhere) {
+	if _, err := p.WhyAwake(t.Context(), three); !errors.Is(err, api.ErrNode) {
 		t.Error(err)
 	}
 	f.err = context.Canceled
-	if _, err := p.WhyAwake(t.Context(), 3); !errors.Is(err, context.Canceled) {
+	if _, err := p.WhyAwake(t.Context(), three); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// cluster is three members: n3 has not said anything about itself.
+type cluster struct{ err error }
+
+func (c cluster) Members(context.Context) ([]webspace.Member, error) {
+	return []webspace.Member{
+		{Name: "n1", Online: true, Node: webspace.Node{VTEP: netip.MustParseAddr("192.0.2.1")}},
+		{Name: "n2", Online: true, Node: webspace.Node{VTEP: netip.MustParseAddr("192.0.2.2")}},
+		{Name: "n3", NodeErr: &webspace.Problem{What: "member n3 said nothing about itself", Kind: webspace.ErrNotFound}},
+		{Name: "n4", Node: webspace.Node{VTEP: netip.MustParseAddr("192.0.2.4")}},
+	}, c.err
+}
+
+// Whoever has the webspace is asked, and nobody else.
+func TestElsewhere(t *testing.T) {
+	one := &fake{woken: map[int]uint64{3: 9}}
+	nodes := map[string]*fake{"192.0.2.2": {woken: map[int]uint64{3: 1, 4: 5}, awake: []nodeapi.AwakeState{{UID: 4, Status: "Running"}}},
+		"192.0.2.4": {err: &nodeapi.Error{Code: nodeapi.CodeUnreachable, What: "cannot ask", Cause: "timeout", Next: "look", Err: context.DeadlineExceeded}}}
+	o := Options{Here: one, Name: "n1", Cluster: cluster{}, There: func(vtep netip.Addr) Node {
+		n := nodes[vtep.String()]
+		if n == nil {
+			t.Errorf("%v is asked", vtep)
+			return &fake{}
+		}
+		return n
+	}}
+	p := New(o)
+	on := func(node string) webspace.Instance { return webspace.Instance{UID: 4, Node: node} }
+	page, err := p.Wakes(t.Context(), on("n2"), "", 2)
+	if err != nil || *page.Wakes[0].Node != "n2" || nodes["192.0.2.2"].who != "4" || one.who != "" {
+		t.Errorf("%+v %v, and n1 was asked for %q", page, err, one.who)
+	}
+	if why, err := p.WhyAwake(t.Context(), on("n2")); err != nil || why.Status != wire.StatusAwake {
+		t.Errorf("%+v %v", why, err)
+	}
+	if page, err := p.Wakes(t.Context(), on("n1"), "", 2); err != nil || one.who != "4" || *page.Wakes[0].Node != "n1" {
+		t.Errorf("%+v %v", page, err)
+	}
+	if n := p.Counts(t.Context()); len(n) != 2 || n[3] != 10 || n[4] != 5 {
+		t.Error(n)
+	}
+
+	problem := func(what string, err, kind error) {
+		t.Helper()
+		var p *webspace.Problem
+		if !errors.Is(err, kind) || !errors.As(err, &p) || p.What == "" || p.Cause == "" || p.Next == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, name := range []string{"n3", "n4", "n5"} {
+		_, err := p.Wakes(t.Context(), on(name), "", 2)
+		problem(name, err, api.ErrNode)
+	}
+	nodes["192.0.2.2"].err = &nodeapi.Error{Code: nodeapi.CodeUnreachable, What: "cannot ask", Cause: "no file", Next: "look", Err: peering.ErrNone}
+	_, err = p.WhyAwake(t.Context(), on("n2"))
+	problem("without the cluster's certificate", err, api.ErrElsewhere)
+
+	o.Cluster = cluster{&webspace.Problem{What: "no", Kind: webspace.ErrUnavailable}}
+	if _, err := New(o).Wakes(t.Context(), on("n2"), "", 2); !errors.Is(err, webspace.ErrUnavailable) {
+		t.Errorf("LXD is away: %v", err)
+	}
+	o.There = nil
+	_, err = New(o).Wakes(t.Context(), on("n2"), "", 2)
+	problem("without a port", err, api.ErrElsewhere)
+	if n := New(o).Counts(t.Context()); len(n) != 1 || n[3] != 9 {
+		t.Error(n)
 	}
 }

@@ -202,7 +202,7 @@ func (s schema) section(b *strings.Builder, name string) {
 func failures(b *strings.Builder) {
 	b.WriteString(`## Failures
 Every failure is ` + "`application/problem+json`" + `, an [Error](#error), with the number of the request, which is also in the daemon's log. ` + "`code`" + `
-is stable; ` + "`message`" + ` is the one line that the seed system's clients print. 429, and 500 for what may pass, carry ` + "`Retry-After`" + `.
+is stable; ` + "`message`" + ` is the one line that the seed system's clients print. 429, 503, and 500 for what may pass, carry ` + "`Retry-After`" + `.
 
 | code | status | what it means | what to do |
 |---|---|---|---|

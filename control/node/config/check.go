@@ -167,6 +167,8 @@ func (c *Config) checkPorts() error {
 		return bad("uplink.nat_ports", fmt.Sprintf("%v and forwards.ports %v have ports in common", nat, c.Forwards.Ports), "keep them apart")
 	case nat.Contains(c.Underlay.Port):
 		return bad("uplink.nat_ports", fmt.Sprintf("the tunnel's port %d is in %v", c.Underlay.Port, nat), "keep them apart")
+	case c.Peers.From == PeersLXD && (nat.Contains(c.Peers.Port) || c.Forwards.Ports.Contains(c.Peers.Port)):
+		return bad("peers.port", fmt.Sprintf("%d is in uplink.nat_ports %v or in forwards.ports %v", c.Peers.Port, nat, c.Forwards.Ports), "keep them apart; 9470 is the default")
 	case c.Forwards.Ports.Contains(c.Underlay.Port):
 		return bad("forwards.ports", fmt.Sprintf("the tunnel's port %d is in %v", c.Underlay.Port, c.Forwards.Ports), "keep them apart")
 	case int(nat.Last)-int(nat.First)+1 < 1024:

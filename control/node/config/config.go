@@ -2,6 +2,8 @@ package config
 
 import (
 	"net/netip"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -79,6 +81,7 @@ const (
 // Peers are the other nodes.
 type Peers struct {
 	From string `koanf:"from" doc:"static: those in the list. lxd: the members of LXD's cluster, and those in the list."`
+	Port uint16 `koanf:"port" doc:"TCP port of this node's underlay.address for the others' questions about its webspaces (lanyard ws why), the same on every node. It is there in an LXD cluster only (from: lxd), and answers only who has the cluster's own key. 0: none."`
 	List []Peer `koanf:"list" doc:"Further nodes, each with vtep, and (as known) name, index, forwards, foreign. In the environment and in flags as a YAML or JSON list."`
 }
 
@@ -113,6 +116,14 @@ type LXD struct {
 	Prefix     string        `koanf:"prefix" doc:"Of the names of webspaces: the one of member 3 is ws-u3."`
 	Resync     time.Duration `koanf:"resync" doc:"Look at everything again at least this often."`
 	Timeout    time.Duration `koanf:"timeout" doc:"Of one request."`
+}
+
+// Folder is LXD's own, on this machine: where its socket is, or where it mostly is.
+func (l LXD) Folder() string {
+	if strings.HasPrefix(l.Address, "/") {
+		return filepath.Dir(l.Address)
+	}
+	return "/var/lib/lxd"
 }
 
 // DHCP is what webspaces are told.
@@ -193,7 +204,7 @@ func Default() Config {
 		Underlay: Underlay{Port: 4789, XDP: "off"},
 		// Below the kernel's usual 32768-60999, and apart from kubelet's 10250 and Kubernetes' NodePorts 30000-32767.
 		Uplink:   Uplink{NATPorts: PortRange{12000, 29999}},
-		Peers:    Peers{From: PeersStatic},
+		Peers:    Peers{From: PeersStatic, Port: 9470},
 		Forwards: Forwards{Ports: PortRange{49152, 65535}},
 		LXD: LXD{Address: "/var/lib/lxd/unix.socket", Project: "default", Prefix: "ws-",
 			Resync: 10 * time.Second, Timeout: 30 * time.Second},

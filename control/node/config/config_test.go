@@ -220,6 +220,8 @@ func TestMistakes(t *testing.T) {
 		{text: "underlay: {interface: lanyard0}", want: "underlay.interface"},
 		{text: "underlay: {address: 127.0.0.1}", want: "underlay.address"},
 		{text: "underlay: {port: 20000}", want: "uplink.nat_ports"},
+		{text: "node: {index: 1}\npeers: {from: lxd, port: 20000}", want: "peers.port"},
+		{text: "node: {index: 1}\npeers: {from: lxd, port: 50000}", want: "peers.port"},
 		{text: "uplink: {nat_ports: 30000-50000}", want: "uplink.nat_ports"},
 		{text: "uplink: {nat_ports: 500-400}", want: "uplink.nat_ports"},
 		{text: "uplink: {nat_ports: 20000-20100}", want: "uplink.nat_ports"},

@@ -24,6 +24,10 @@ use. It speaks HTTP with JSON, so that scripts can use it too:
 | ` + "`POST /v1/node/resync`" + ` | looks at LXD again, applies, and answers with a SyncResult |
 | ` + "`GET /v1/node/wakes?webspace=W&before=ID&limit=N`" + ` | WakePage: wakes and sleeps older than the one with that id. W is a name or a uid; without it: all |
 | ` + "`GET /v1/node/awake?webspace=W`" + ` | AwakeList: what keeps a webspace awake; without it: all |
+| ` + "`GET /v1/node/woken`" + ` | Woken: how often each webspace was woken |
+
+The last three are what nodes of an LXD cluster ask each other, over HTTPS with the cluster's own certificate (` + "`peers.port`" + `): there wakes and
+awake of one webspace only, by its uid.
 
 Any status but 200 carries an Error as ` + "`application/problem+json`" + `. Its codes:
 

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -30,7 +31,9 @@ const (
 
 // Client talks to one daemon. It is safe for concurrent use.
 type Client struct {
-	socket string
+	socket string // "": another machine's
+	base   string // of URLs
+	most   int64  // bytes of an answer
 	http   http.Client
 }
 
@@ -40,17 +43,28 @@ func New(socket string) *Client {
 		socket = DefaultSocket
 	}
 	dialer := net.Dialer{Timeout: DialTimeout}
-	return &Client{socket: socket, http: http.Client{Transport: &http.Transport{
+	return &Client{socket: socket, base: "http://node", most: maxAnswer, http: client(&http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", socket)
 		},
 		MaxIdleConns:          2,
 		IdleConnTimeout:       10 * time.Second,
 		ResponseHeaderTimeout: CallTimeout,
-	}}}
+	})}
 }
 
-// Socket is the path that this client dials.
+// Remote makes a client for the daemon of another node, at host:port behind a transport that does HTTPS; most bounds an
+// answer, bytes. See control/node/peering: only Wakes and Awake of one webspace, and Woken, are answered there.
+func Remote(at string, most int64, t http.RoundTripper) *Client {
+	return &Client{base: "https://" + at, most: most, http: client(t)}
+}
+
+// client follows nobody elsewhere.
+func client(t http.RoundTripper) http.Client {
+	return http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// Socket is the path that this client dials; "": it asks another machine.
 func (c *Client) Socket() string { return c.socket }
 
 // Close gives idle connections back.
@@ -78,7 +92,7 @@ func (c *Client) call(ctx context.Context, method, path, what string, into any) 
 		return err
 	}
 	defer body.Close()
-	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(into); err != nil {
+	if err := json.NewDecoder(io.LimitReader(body, c.most)).Decode(into); err != nil {
 		return &Error{Code: CodeInternal, What: "the daemon's " + what + " cannot be read", Cause: err.Error(),
 			Next: "compare the versions: lanyard version, lanyardd version", Err: err}
 	}
@@ -134,7 +148,7 @@ func (c *Client) Drops(ctx context.Context, webspace string, each func(Drop) err
 
 // open sends a request and gives the body of its good answer, or an Error.
 func (c *Client) open(ctx context.Context, method, path, what string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -158,6 +172,10 @@ func (c *Client) open(ctx context.Context, method, path, what string) (io.ReadCl
 func (c *Client) unreachable(what string, err error) error {
 	e := &Error{Code: CodeUnreachable, What: "cannot ask lanyardd for its " + what, Err: err}
 	switch {
+	case c.socket == "":
+		e.What = "cannot ask lanyardd of " + strings.TrimPrefix(c.base, "https://") + " for its " + what
+		e.Cause = err.Error()
+		e.Next = "see whether it runs there: lanyard status; and whether its port is free: lanyard check"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Cause = "there is no socket at " + c.socket + "; it is not running, or was configured to listen elsewhere"
 		e.Next = "systemctl status lanyardd-node, or give --socket"

@@ -11,6 +11,10 @@
 //	POST /v1/node/resync             -> SyncResult; looks at LXD again and applies, before it answers
 //	GET  /v1/node/wakes?webspace=W&before=ID&limit=N -> WakePage; W is a name or a uid; without it: all
 //	GET  /v1/node/awake?webspace=W   -> AwakeList; without webspace: all
+//	GET  /v1/node/woken              -> Woken
+//
+// The last three are also answered to the other nodes of an LXD cluster, over HTTPS (see control/node/peering); wakes and
+// awake there of one webspace only, by its uid.
 //
 // Every other answer than 200 carries an Error (application/problem+json).
 package nodeapi

@@ -15,6 +15,7 @@ const (
 	PathResync = "/v1/node/resync"
 	PathWakes  = "/v1/node/wakes"
 	PathAwake  = "/v1/node/awake"
+	PathWoken  = "/v1/node/woken"
 )
 
 // Status is everything that a node can say about itself at one moment. Lists are sorted, and never null in JSON.

@@ -41,6 +41,12 @@ type Wake struct {
 	Dropped int                      `json:"dropped,omitempty"` // packets that did not fit
 }
 
+// Woken is how often each webspace was woken since the ledger was begun, by uid; one that is missing never was. It never
+// falls.
+type Woken struct {
+	Woken map[int]uint64 `json:"woken"` // by uid
+}
+
 // AwakeList is what the webspaces of this node do, the idlest last.
 type AwakeList struct {
 	Webspaces []AwakeState `json:"webspaces"`
@@ -98,4 +104,11 @@ func (c *Client) Awake(ctx context.Context, webspace string) (AwakeList, error) 
 	var l AwakeList
 	err := c.call(ctx, http.MethodGet, path, "webspaces that are awake", &l)
 	return l, err
+}
+
+// Woken asks how often each webspace was woken.
+func (c *Client) Woken(ctx context.Context) (Woken, error) {
+	var w Woken
+	err := c.call(ctx, http.MethodGet, PathWoken, "counts of wakes", &w)
+	return w, err
 }
