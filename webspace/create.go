@@ -182,7 +182,7 @@ func (s *Store) post(ctx context.Context, name, mark string, r Record, o CreateO
 		Name: name, Type: api.InstanceTypeContainer, Source: api.InstanceSource{Type: "image"},
 		InstancePut: api.InstancePut{
 			Profiles: s.o.Profiles,
-			Devices:  map[string]map[string]string{"eth0": nic(r.Address, o.MTU)},
+			Devices:  map[string]map[string]string{"eth0": nic(MAC(r.Address), o.MTU)},
 			Config:   map[string]string{},
 		},
 	}
@@ -258,7 +258,7 @@ func (s *Store) assign(ctx context.Context, name string, used func(netip.Addr) b
 		if err != nil {
 			return patch{}, err
 		}
-		return patch{Config: map[string]string{Key: text}, record: &r, Devices: map[string]map[string]string{"eth0": nic(r.Address, mtu)}}, nil
+		return patch{Config: map[string]string{Key: text}, record: &r, Devices: map[string]map[string]string{"eth0": nic(MAC(r.Address), mtu)}}, nil
 	})
 }
 

@@ -29,9 +29,10 @@ type Instance struct {
 	Status        Status
 	Created       time.Time
 	Started       time.Time        // last; zero: never
-	HostInterface string           // host side of its eth0; "" unless running
-	NICType       string           // of eth0, e.g. "p2p"; "" without an eth0
+	HostInterface string           // host side of its eth0; "" unless running, or HookNIC
+	NICType       string           // of eth0, e.g. "p2p"; HookNIC; "" without an eth0
 	MAC           net.HardwareAddr // of eth0, as it is or will be; nil when unknown
+	MTU           int              // of eth0, bytes; 0: LXD's default
 	Record        Record
 	Imported      bool  // the record is the seed's, and not yet written as ours
 	RecordErr     error // why Record is not to be used (a *Problem); nil when it is
@@ -46,6 +47,9 @@ type Instance struct {
 
 	// RawLXC is what LXD passes on to LXC unread: its own key raw.lxc, or that of a profile.
 	RawLXC string
+
+	plainNIC bool   // eth0 has no other settings than those that Lanyard makes
+	veth     string // the line of RawLXC by which the start hook makes eth0; "": it does not
 
 	// Purpose of an instance that is no member's, e.g. "connectivity-test": the key `user.lanyard.purpose`.
 	Purpose string
@@ -108,8 +112,8 @@ func parseName(prefix, name string) (uid int, ok bool) {
 
 // nic is the device through which a webspace is on the LAN. LXD puts the host side into its own network namespace and
 // touches nothing further; the node agent finds it there.
-func nic(address netip.Addr, mtu int) map[string]string {
-	d := map[string]string{"type": "nic", "nictype": "p2p", "name": "eth0", "hwaddr": MAC(address).String()}
+func nic(mac net.HardwareAddr, mtu int) map[string]string {
+	d := map[string]string{"type": "nic", "nictype": "p2p", "name": "eth0", "hwaddr": mac.String()}
 	if mtu > 0 {
 		d["mtu"] = strconv.Itoa(mtu)
 	}

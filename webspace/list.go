@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -133,8 +134,23 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 		if i.MAC == nil {
 			i.MAC = parseMAC(raw.Config["volatile.eth0.hwaddr"])
 		}
+		i.MTU, _ = strconv.Atoi(eth0["mtu"])
+		i.plainNIC = plainNIC(eth0)
 	}
+	i.readVeth(eth0)
 	return i, true
+}
+
+// plainNIC says whether a NIC has no settings but those of nic.
+func plainNIC(eth0 map[string]string) bool {
+	for key := range eth0 {
+		switch key {
+		case "type", "nictype", "name", "hwaddr", "mtu":
+		default:
+			return false
+		}
+	}
+	return eth0["name"] == "eth0"
 }
 
 // truthy reads a yes as LXD does.

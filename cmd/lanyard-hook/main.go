@@ -1,101 +1,31 @@
-// Lanyard-hook stands in for `lxd callhook` when a container starts: it tells LXD that LXC has come to its start hook, and
-// waits until LXD has done its part. LXD's own hook loads the whole of lxd for that, once more for each start.
+// Lanyard-hook does two things while LXC starts a container, for which LXD runs whole programs: it tells LXD that LXC has come
+// to its start hook, as `lxd callhook` does, and it makes the network interface, as `ip` does.
 //
-// It speaks HTTP by hand, and imports no network or command-line package: what it costs is its own start.
+// It speaks HTTP and rtnetlink by hand, and imports no network or command-line package: what it costs is its own start.
 package main
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"os"
-	"syscall"
-	"time"
 )
 
-// limit is that of LXD's own hook.
-const limit = 30 * time.Second
-
-// answerMost bounds what is read of an answer.
-const answerMost = 1 << 16
-
 func main() {
-	if err := run(os.Args[1:], os.Getenv("LXD_SOCKET")); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		os.Stderr.WriteString("lanyard-hook: " + err.Error() + "\n")
 		os.Exit(1)
 	}
 }
 
-// run takes the arguments of lxd, as LXD 5.0.2 gives them: callhook DIRECTORY PROJECT NAME start.
-func run(args []string, socket string) error {
-	if len(args) != 5 || args[0] != "callhook" || args[4] != "start" || !plain(args[2]) || !plain(args[3]) {
-		return errors.New("these are not the arguments that lanyardd has written; next: turn wake.start_hook off, and say so in an issue")
-	}
-	if socket == "" {
-		socket = args[1] + "/unix.socket"
-	}
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer syscall.Close(fd)
-	t := syscall.NsecToTimeval(limit.Nanoseconds())
-	if err := errors.Join(syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &t),
-		syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &t)); err != nil {
-		return err
-	}
-	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
-		return errors.New("LXD cannot be reached at " + socket + ": " + err.Error())
-	}
-	request := "GET /internal/containers/" + args[3] + "/onstart?project=" + args[2] +
-		" HTTP/1.1\r\nHost: lxd\r\nUser-Agent: lanyard-hook\r\nConnection: close\r\n\r\n"
-	for b := []byte(request); len(b) > 0; {
-		n, err := syscall.Write(fd, b)
-		if err != nil && err != syscall.EINTR {
-			return err
-		}
-		b = b[max(n, 0):]
-	}
-	answer, err := io.ReadAll(io.LimitReader(reader{fd: fd, until: time.Now().Add(limit)}, answerMost))
-	if err != nil {
-		return errors.New("no answer from LXD: " + err.Error())
-	}
-	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 200 ")) {
-		_, body, _ := bytes.Cut(answer, []byte("\r\n\r\n"))
-		return errors.New("LXD refuses: " + string(body))
-	}
-	return nil
-}
-
-// plain says whether a name can stand in a URL as it is.
-func plain(name string) bool {
-	for _, c := range []byte(name) {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
-			return false
+func run(args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "callhook":
+			return onStart(args[1:], os.Getenv("LXD_SOCKET"))
+		case "veth":
+			return makeVeth(args[1:])
 		}
 	}
-	return name != "" && name[0] != '.'
+	return errArguments
 }
 
-// reader reads a blocking socket: the answer may take seconds, and nothing else is to be done meanwhile.
-type reader struct {
-	fd    int
-	until time.Time
-}
-
-func (r reader) Read(b []byte) (int, error) {
-	for {
-		n, err := syscall.Read(r.fd, b)
-		switch {
-		case err == syscall.EINTR && time.Now().Before(r.until):
-		case err == syscall.EAGAIN || err == syscall.EINTR:
-			return 0, errors.New("it did not come within 30 s")
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
-	}
-}
+var errArguments = errors.New("these are not the arguments that lanyardd has written; next: turn wake.start_hook and wake.veth_hook off, and say so in an issue")

@@ -26,26 +26,26 @@ func TestTheHookTellsLXD(t *testing.T) {
 	go func() { _ = srv.Serve(l) }() // ends with srv
 	defer srv.Close()
 
-	if err := run([]string{"callhook", dir, "default", "ws-u1", "start"}, ""); err != nil {
+	if err := onStart([]string{dir, "default", "ws-u1", "start"}, ""); err != nil {
 		t.Error(err)
 	}
-	if err := run([]string{"callhook", "/nowhere", "web", "ws-u1", "start"}, filepath.Join(dir, "unix.socket")); err != nil {
+	if err := onStart([]string{"/nowhere", "web", "ws-u1", "start"}, filepath.Join(dir, "unix.socket")); err != nil {
 		t.Error(err)
 	}
 	want := "GET /internal/containers/ws-u1/onstart?project=default GET /internal/containers/ws-u1/onstart?project=web"
 	if got := strings.Join(asked, " "); got != want {
 		t.Errorf("asked %s, want %s", got, want)
 	}
-	if err := run([]string{"callhook", dir, "default", "ws-u2", "start"}, ""); err == nil || !strings.Contains(err.Error(), "disk is full") {
+	if err := onStart([]string{dir, "default", "ws-u2", "start"}, ""); err == nil || !strings.Contains(err.Error(), "disk is full") {
 		t.Errorf("a refusal: %v", err)
 	}
 	for name, args := range map[string][]string{
 		"no arguments":   nil,
-		"another hook":   {"callhook", dir, "default", "ws-u1", "stop"},
-		"a strange name": {"callhook", dir, "default", "../1.0", "start"},
-		"nobody there":   {"callhook", dir + "/x", "default", "ws-u1", "start"},
+		"another hook":   {dir, "default", "ws-u1", "stop"},
+		"a strange name": {dir, "default", "../1.0", "start"},
+		"nobody there":   {dir + "/x", "default", "ws-u1", "start"},
 	} {
-		if err := run(args, ""); err == nil {
+		if err := onStart(args, ""); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,7 +51,10 @@ type Agent struct {
 	read     []*resync // until it is applied
 	done     bool      // Run has ended
 
-	// Only used by the goroutine of apply.
+	applying sync.Mutex // held while the state is built and applied; taken before mu
+
+	// Under applying.
+	ports   map[string]int    // name of a webspace's port -> ifindex, as applied last
 	born    map[int]time.Time // ifindex of a veth -> when first seen without an owner
 	written []byte            // what the cache file holds
 	saved   time.Time         // when it was last looked at
@@ -70,7 +74,7 @@ func New(c Config, src Source, links Links, sink Sink, leases Leases, log *slog.
 	return &Agent{
 		c: c, src: src, links: links, sink: sink, leases: leases, log: log,
 		cluster: make(chan struct{}, 1), local: make(chan struct{}, 1),
-		watchers: make(map[chan struct{}]bool), born: make(map[int]time.Time),
+		watchers: make(map[chan struct{}]bool), born: make(map[int]time.Time), ports: make(map[string]int),
 	}, nil
 }
 
@@ -97,6 +101,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error {
 		for range a.links.Watch(ctx) {
 			hint(a.local)
+			a.attach(ctx)
 		}
 		return nil
 	})
@@ -244,6 +249,8 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 	a.mu.Unlock()
 	began := time.Now()
 	list, lxd := a.readLocal(ctx)
+	a.applying.Lock()
+	defer a.applying.Unlock()
 	links, err := a.links.List() // after LXD: an interface that LXD names is there by now
 
 	a.mu.Lock()
@@ -266,23 +273,9 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 		}
 	default:
 		young = a.unowned(k.local, links)
-		want = Build(a.c, View{Self: k.self(), Instances: k.instances(), Members: k.members, Links: links})
-		if a.leases != nil {
-			a.leases.SetReservations(want.Reservations) // first: the port's first packet is a DISCOVER
-		}
-		if a.c.Waker != nil {
-			enliven(&want.State, a.c.Waker.Observe(a.looked, want.Targets))
-		}
-		if a.c.Names != nil {
-			a.c.Names.SetRecords(want.Records)
-			a.c.Names.SetNodes(want.Nodes)
-		}
 		var applied dataplane.Changes
-		if applied, err = a.sink.Apply(ctx, want.State); err == nil {
+		if want, applied, err = a.put(ctx, k, links); err == nil {
 			out = &applied
-			if a.c.Waker != nil {
-				a.c.Waker.Applied(want.Targets)
-			}
 		}
 		if lxd == nil || a.unsaved { // what is still to be saved was heard before LXD went
 			if failed := a.save(k); failed != nil {
@@ -295,6 +288,57 @@ func (a *Agent) pass(ctx context.Context) (young bool, err error) {
 	}
 	a.report(began, want, out, err, lxd, waiting)
 	return young, err
+}
+
+// put builds the state and applies it. applying is held.
+func (a *Agent) put(ctx context.Context, k known, links map[string]Link) (want Desired, applied dataplane.Changes, err error) {
+	want = Build(a.c, View{Self: k.self(), Instances: k.instances(), Members: k.members, Links: links})
+	if a.leases != nil {
+		a.leases.SetReservations(want.Reservations) // first: the port's first packet is a DISCOVER
+	}
+	if a.c.Waker != nil {
+		enliven(&want.State, a.c.Waker.Observe(a.looked, want.Targets))
+	}
+	if a.c.Names != nil {
+		a.c.Names.SetRecords(want.Records)
+		a.c.Names.SetNodes(want.Nodes)
+	}
+	if applied, err = a.sink.Apply(ctx, want.State); err != nil {
+		return want, applied, err
+	}
+	if a.c.Waker != nil {
+		a.c.Waker.Applied(want.Targets)
+	}
+	clear(a.ports)
+	for _, p := range want.State.Ports {
+		a.ports[p.Name] = p.Ifindex
+	}
+	return want, applied, nil
+}
+
+// attach applies a new link at once when it is known whose it is, without asking LXD: one that the start hook makes comes a moment
+// before the container's first packet. A pass follows all the same, and deals with what goes wrong here.
+func (a *Agent) attach(ctx context.Context) {
+	a.mu.Lock()
+	k := a.known
+	a.mu.Unlock()
+	hooked := func(i webspace.Instance) bool { return i.NICType == webspace.HookNIC }
+	if !k.haveAll || !k.haveOurs || !slices.ContainsFunc(k.local, hooked) {
+		return
+	}
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	links, err := a.links.List()
+	isNew := func(i webspace.Instance) bool {
+		l, there := links[i.HostInterface]
+		return hooked(i) && there && a.ports[l.Name] != l.Index
+	}
+	if err != nil || !slices.ContainsFunc(k.local, isNew) {
+		return
+	}
+	if _, _, err := a.put(ctx, k, links); err != nil {
+		a.log.Debug("a new link waits for the next pass", "err", err)
+	}
 }
 
 // unowned says whether there is a young veth that no instance claims.

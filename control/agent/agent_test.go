@@ -125,6 +125,35 @@ func TestPortAppearsBeforeLXDSaysSo(t *testing.T) {
 	}
 }
 
+// The start hook makes an interface whose owner is known before: its port does not wait for LXD, which is busy with the start.
+func TestHookedPortDoesNotWaitForLXD(t *testing.T) {
+	w := newWorld()
+	w.members = []webspace.Member{member(1, true)}
+	i := ws(3, "n1", "lyac180103")
+	i.Status, i.NICType = webspace.Stopped, webspace.HookNIC
+	w.instances = []webspace.Instance{i}
+	start(t, w, testConfig())
+	eventually(t, time.Second, "the stopped webspace is known", func() bool { s, _ := w.last(); e, ok := endpoint(s, 3); return ok && e.Ifindex == 0 })
+	free := make(chan struct{})
+	w.change(func() { w.busy = free }, w.lxd)
+	for index := 7; index < 9; index++ { // and again, when it has stopped and starts
+		w.change(func() { w.links["lyac180103"] = Link{"lyac180103", index, "veth"} }, w.link)
+		eventually(t, 2*time.Second, "the port", func() bool {
+			s, _ := w.last()
+			e, ok := endpoint(s, 3)
+			return ok && e.Ifindex == index && len(s.Ports) == 1 && s.Ports[0].Ifindex == index
+		})
+	}
+	w.change(func() { w.refuse = errors.New("no") })
+	w.change(func() { w.links["lyac180103"] = Link{"lyac180103", 9, "veth"} }, w.link)
+	w.change(func() { w.refuse, w.busy = nil, nil })
+	close(free)
+	eventually(t, 5*time.Second, "the port after a refusal", func() bool { s, _ := w.last(); return len(s.Ports) == 1 && s.Ports[0].Ifindex == 9 })
+	// A device of another kind is none of its.
+	w.change(func() { w.links["lyac180103"] = Link{"lyac180103", 10, "dummy"} }, w.link)
+	eventually(t, 2*time.Second, "no port", func() bool { s, _ := w.last(); return len(s.Ports) == 0 })
+}
+
 func TestLastStateStaysInForce(t *testing.T) {
 	w := newWorld()
 	w.members = []webspace.Member{member(1, true), member(2, false), member(3, false)}

@@ -200,7 +200,7 @@ func (b *builder) instance(i webspace.Instance) {
 		b.problem(subject, &webspace.Problem{What: "it is not on the LAN", Cause: fmt.Sprintf("%s is not an address for webspaces in %s", ip, b.c.Prefix),
 			Next: "lxc config edit " + i.Name + ", and change the address in " + webspace.Key, Kind: webspace.ErrInvalid})
 		return
-	case i.NICType != "p2p":
+	case i.NICType != "p2p" && i.NICType != webspace.HookNIC:
 		b.problem(subject, &webspace.Problem{What: "it is not on the LAN", Cause: fmt.Sprintf("its eth0 is of nictype %q, not p2p", i.NICType),
 			Next: fmt.Sprintf("lxc config device add %s eth0 nic nictype=p2p name=eth0 hwaddr=%s", i.Name, webspace.MAC(ip)), Kind: webspace.ErrInvalid})
 		return

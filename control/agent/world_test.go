@@ -20,6 +20,7 @@ type world struct {
 	links     map[string]Link
 	down      error         // LXD does not answer at all
 	slow      chan struct{} // the list of the cluster waits for this
+	busy      chan struct{} // that of this node does
 	refuse    error         // of the kernel
 	adopt     netip.Addr
 	published []webspace.Node
@@ -58,7 +59,13 @@ func (w *world) Server(context.Context) (webspace.Server, error) {
 	return get(w, func() webspace.Server { return w.server })
 }
 
-func (w *world) ListLocal(context.Context) ([]webspace.Instance, error) {
+func (w *world) ListLocal(ctx context.Context) ([]webspace.Instance, error) {
+	w.mu.Lock()
+	busy := w.busy
+	w.mu.Unlock()
+	if err := wait(ctx, busy); err != nil {
+		return nil, err
+	}
 	return get(w, func() []webspace.Instance {
 		return slices.DeleteFunc(slices.Clone(w.instances), func(i webspace.Instance) bool { return i.Node != w.server.Name })
 	})
@@ -68,14 +75,23 @@ func (w *world) List(ctx context.Context) ([]webspace.Instance, error) {
 	w.mu.Lock()
 	slow := w.slow
 	w.mu.Unlock()
-	if slow != nil {
-		select {
-		case <-slow:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if err := wait(ctx, slow); err != nil {
+		return nil, err
 	}
 	return get(w, func() []webspace.Instance { return slices.Clone(w.instances) })
+}
+
+// wait for what may be nil, which is there.
+func wait(ctx context.Context, c chan struct{}) error {
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (w *world) Members(context.Context) ([]webspace.Member, error) {

@@ -108,7 +108,7 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 		n.waker, n.ledger = wakes.engine, wakes.ledger
 		wakes.start(start)
 	}
-	n.hook = &starthook.Keeper{On: c.Wake.Enabled && c.Wake.StartHook, Store: store, Local: follow.Local, Log: log.With("part", "start hook")}
+	n.hook = &starthook.Keeper{Call: c.Wake.Enabled && c.Wake.StartHook, Veth: c.Wake.Enabled && c.Wake.VethHook, Store: store, Local: follow.Local, Log: log.With("part", "start hook")}
 	start("start hook", n.hook.Run)
 	if k := newKeeper(c, store, d, follow, wakes, holds, log); k != nil {
 		n.keeper = k

@@ -1,8 +1,8 @@
-// Package starthook has LXD start the webspaces of this node with a start hook of ours, which takes a few milliseconds where
-// `lxd callhook` takes some fifty: a container's start waits for it. It is an option, and only for versions of LXD whose hook has
-// been read and compared.
+// Package starthook has LXD start the webspaces of this node with a start hook of ours, for which a container's start waits: it
+// tells LXD of the start in a few milliseconds where `lxd callhook` takes some fifty, and makes the network interface in as many
+// where LXD takes some fifty too. Each is an option, and only for versions of LXD which have been read and compared.
 //
-// Nothing depends on it: where the program is missing LXC calls LXD's own, and turning the option off takes it out again.
+// Nothing depends on it: where the program is missing LXC calls lxd or ip, and turning the option off takes it out again.
 package starthook
 
 import (
@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,12 +22,18 @@ import (
 // Program is the name of the hook; it lies beside lanyardd.
 const Program = "lanyard-hook"
 
-// versions of LXD whose `lxd callhook DIRECTORY PROJECT NAME start` does what the hook does: GET
-// /internal/containers/NAME/onstart?project=PROJECT on its socket, and no more.
+// versions of LXD whose `lxd callhook DIRECTORY PROJECT NAME start` does what the hook does, GET
+// /internal/containers/NAME/onstart?project=PROJECT on its socket and no more, and which hand on what raw.lxc says of hooks.
 var versions = map[string]bool{"5.0.2": true}
 
-// lxdPaths are where a distribution's package has lxd. That of a snap runs in a file system of its own.
-var lxdPaths = []string{"/usr/bin/lxd", "/usr/sbin/lxd", "/usr/local/bin/lxd"}
+// Where distributions have what is called when the program is missing. A snap's lxd runs in a file system of its own.
+var (
+	lxdPaths = []string{"/usr/bin/lxd", "/usr/sbin/lxd", "/usr/local/bin/lxd"}
+	ipPaths  = []string{"/usr/sbin/ip", "/usr/bin/ip", "/sbin/ip", "/bin/ip"}
+)
+
+// off is the advice where it cannot be used.
+const off = "turn wake.start_hook and wake.veth_hook off"
 
 const (
 	every = 5 * time.Second
@@ -38,13 +45,15 @@ const (
 type Store interface {
 	Server(context.Context) (webspace.Server, error)
 	Address() string
-	RawLXC(name string, h webspace.StartHook) string
+	Hookable(h webspace.StartHook) bool
+	HasStartHook(i webspace.Instance, h webspace.StartHook) bool
 	SetStartHook(ctx context.Context, name string, h webspace.StartHook) (bool, error)
 }
 
 // Keeper keeps the start hooks of this node's webspaces as they should be.
 type Keeper struct {
-	On    bool
+	Call  bool // the program tells LXD of a start
+	Veth  bool // it makes the network interface
 	Store Store
 	Local func() []webspace.Instance // this node's
 	Log   *slog.Logger
@@ -78,7 +87,7 @@ func (k *Keeper) pass(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !i.OwnHook() || i.RawLXC == k.Store.RawLXC(i.Name, h) || time.Since(i.Created) < young || time.Now().Before(i.HeldUntil) ||
+		if k.Store.HasStartHook(i, h) || time.Since(i.Created) < young || time.Now().Before(i.HeldUntil) ||
 			i.Status != webspace.Stopped && i.Status != webspace.Running {
 			continue
 		}
@@ -93,7 +102,7 @@ func (k *Keeper) pass(ctx context.Context) {
 
 // hook is the one to use; the zero value is LXD's own, and the error says why, if it was asked for.
 func (k *Keeper) hook(ctx context.Context) (webspace.StartHook, error) {
-	if !k.On {
+	if !k.Call && !k.Veth {
 		return webspace.StartHook{}, nil
 	}
 	server, err := k.Store.Server(ctx)
@@ -105,27 +114,33 @@ func (k *Keeper) hook(ctx context.Context) (webspace.StartHook, error) {
 	}
 	switch {
 	case !versions[server.Version]:
-		return not("nobody has compared it with that of LXD "+server.Version, "turn wake.start_hook off")
-	case server.ShiftFS:
-		return not("this LXD has start hooks of its own, for shiftfs", "turn wake.start_hook off")
+		return not("nobody has compared it with that of LXD "+server.Version, off)
+	case server.ShiftFS && k.Call:
+		return not("this LXD has start hooks of its own, for shiftfs", off)
 	case strings.HasPrefix(k.Store.Address(), "/var/snap/"):
-		return not("LXD is a snap, which does not see our programs", "turn wake.start_hook off")
+		return not("LXD is a snap, which does not see our programs", off)
 	}
 	h := webspace.StartHook{Program: filepath.Join(k.dir(), Program)}
 	if !executable(h.Program) {
 		return not(h.Program+" is not there", "install it beside lanyardd")
 	}
-	for _, p := range lxdPaths {
-		if executable(p) {
-			h.LXD = p
-			break
+	for _, need := range []struct {
+		wanted bool
+		name   string
+		paths  []string
+		to     *string
+	}{{k.Call, "lxd", lxdPaths, &h.LXD}, {k.Veth, "ip", ipPaths, &h.IP}} {
+		if !need.wanted {
+			continue
 		}
+		at := slices.IndexFunc(need.paths, executable)
+		if at < 0 {
+			return not("there is no "+need.name+" in "+strings.Join(need.paths, ", ")+" to fall back on", off)
+		}
+		*need.to = need.paths[at]
 	}
-	switch {
-	case h.LXD == "":
-		return not("there is no lxd in "+strings.Join(lxdPaths, ", ")+" to fall back on", "turn wake.start_hook off")
-	case k.Store.RawLXC("x", h) == "":
-		return not("LXD is not reached by its own unix.socket, or a path has characters that a shell reads", "turn wake.start_hook off")
+	if !k.Store.Hookable(h) {
+		return not("LXD is not reached by its own unix.socket, or a path has characters that a shell reads", off)
 	}
 	return h, nil
 }

@@ -26,12 +26,21 @@ func (l *lxd) Server(context.Context) (webspace.Server, error) { return l.server
 func (l *lxd) SetStartHook(_ context.Context, name string, h webspace.StartHook) (bool, error) {
 	for n := range l.list {
 		if l.list[n].Name == name {
-			l.list[n].RawLXC = l.RawLXC(name, h)
+			l.list[n].RawLXC = ""
+			if h != (webspace.StartHook{}) {
+				l.list[n].RawLXC = mark + h.Program + h.LXD + h.IP
+			}
 			l.writes++
 		}
 	}
 	return true, nil
 }
+
+func (l *lxd) HasStartHook(i webspace.Instance, h webspace.StartHook) bool {
+	return !i.OwnHook() || i.RawLXC == "" && h == (webspace.StartHook{}) || i.RawLXC == mark+h.Program+h.LXD+h.IP
+}
+
+const mark = "# by lanyardd, see wake.start_hook\n"
 
 func TestHooksComeAndGo(t *testing.T) {
 	dir := t.TempDir()
@@ -42,9 +51,9 @@ func TestHooksComeAndGo(t *testing.T) {
 		}
 	}
 	write()
-	old := lxdPaths
-	lxdPaths = []string{program}
-	defer func() { lxdPaths = old }()
+	oldLXD, oldIP := lxdPaths, ipPaths
+	lxdPaths, ipPaths = []string{program}, []string{program}
+	defer func() { lxdPaths, ipPaths = oldLXD, oldIP }()
 
 	store, err := webspace.Connect(webspace.Options{})
 	if err != nil {
@@ -58,7 +67,7 @@ func TestHooksComeAndGo(t *testing.T) {
 		{Name: "ws-u5", Status: webspace.Stopped, HeldUntil: time.Now().Add(time.Hour)},
 		{Name: "ws-u6", Status: "Starting"},
 	}}
-	k := &Keeper{On: true, Store: l, Local: func() []webspace.Instance { return l.list }, Log: slog.New(slog.DiscardHandler), Dir: dir}
+	k := &Keeper{Call: true, Veth: true, Store: l, Local: func() []webspace.Instance { return l.list }, Log: slog.New(slog.DiscardHandler), Dir: dir}
 	hooked := func() string {
 		k.pass(t.Context())
 		var names []string
@@ -85,6 +94,7 @@ func TestHooksComeAndGo(t *testing.T) {
 		"shiftfs":         {func() { l.server.ShiftFS = true }, func() { l.server.ShiftFS = false }},
 		"no program":      {func() { os.Remove(program) }, write},
 		"no lxd":          {func() { lxdPaths = nil }, func() { lxdPaths = []string{program} }},
+		"no ip":           {func() { ipPaths = nil }, func() { ipPaths = []string{program} }},
 	} {
 		c.break_()
 		if got := hooked(); got != "" || k.Problem() == nil {
@@ -95,7 +105,11 @@ func TestHooksComeAndGo(t *testing.T) {
 			t.Errorf("after %s: %q have it, %v", name, got, k.Problem())
 		}
 	}
-	k.On = false
+	k.Call = false
+	if got := hooked(); got != "ws-u1 ws-u2" || strings.Count(l.list[0].RawLXC, program) != 2 || k.Problem() != nil {
+		t.Errorf("only the interface: %q have it, %q, %v", got, l.list[0].RawLXC, k.Problem())
+	}
+	k.Veth = false
 	if got := hooked(); got != "" || k.Problem() != nil {
 		t.Errorf("off: %q have it, %v", got, k.Problem())
 	}

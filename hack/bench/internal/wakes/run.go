@@ -21,7 +21,7 @@ type Options struct {
 	Rounds int            // of each case
 	Many   int            // webspaces that are woken at once
 	Debian bool           // measure the image with systemd too
-	Only   *regexp.Regexp // parts whose names match: tiny, udp, nap, many, hook, debian; nil: all
+	Only   *regexp.Regexp // parts whose names match: tiny, udp, nap, many, start hook, veth hook, both hooks, debian; nil: all
 	Out    string         // folder for the results; "": none
 	Log    *slog.Logger
 }
@@ -42,7 +42,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		{"udp", func() error { return w.udp(ctx, r, o.Rounds) }},
 		{"nap", func() error { return w.nap(ctx, r, 4*o.Rounds) }},
 		{"many", func() error { return w.many(ctx, r, o.Many) }},
-		{"hook", func() error { return w.hook(ctx, r, "tiny", lab.Tiny, o.Rounds) }},
+		{"start hook", func() error { return w.hook(ctx, r, "tiny", lab.Tiny, startHook, o.Rounds) }},
+		{"veth hook", func() error { return w.hook(ctx, r, "tiny", lab.Tiny, vethHook, o.Rounds) }},
+		{"both hooks", func() error { return w.hook(ctx, r, "tiny", lab.Tiny, bothHooks, o.Rounds) }},
 		{"debian", func() error { return w.debian(ctx, r, o.Rounds) }},
 	} {
 		if part.name == "debian" && !o.Debian || o.Only != nil && !o.Only.MatchString(part.name) {
@@ -72,21 +74,30 @@ func (w *world) image(ctx context.Context, r *results, name, image string, round
 	return w.store.Delete(ctx, s.Name)
 }
 
-// hook compares LXD's own start of a webspace with the whole wake of another that has our start hook.
-func (w *world) hook(ctx context.Context, r *results, name, image string, rounds int) error {
+// The start shorteners, each alone and together.
+var (
+	startHook = hook{"start hook", "start_hook: true"}
+	vethHook  = hook{"veth hook", "veth_hook: true"}
+	bothHooks = hook{"both hooks", "start_hook: true, veth_hook: true"}
+)
+
+type hook struct{ name, options string }
+
+// hook compares LXD's own start of a webspace with the whole wake of another that has a start hook of ours.
+func (w *world) hook(ctx context.Context, r *results, name, image string, h hook, rounds int) error {
 	plain, _, err := w.add(ctx, image)
 	if err != nil {
 		return err
 	}
 	// Whatever else is in this key is the admin's: it keeps LXD's own hook.
-	if _, err := w.node.LXC(ctx, "config", "set", plain.Name, "raw.lxc", "# LXD's own start hook"); err != nil {
+	if _, err := w.node.LXC(ctx, "config", "set", plain.Name, "raw.lxc", "# nothing of ours"); err != nil {
 		return err
 	}
 	hooked, to, err := w.add(ctx, image)
 	if err != nil {
 		return err
 	}
-	if err := w.node.Reconfigure(ctx, configHook); err != nil {
+	if err := w.node.Reconfigure(ctx, strings.Replace(config, "}", ", "+h.options+"}", 1)); err != nil {
 		return err
 	}
 	if image == lab.Debian {
@@ -104,7 +115,7 @@ func (w *world) hook(ctx context.Context, r *results, name, image string, rounds
 	if err != nil {
 		return err
 	}
-	if err := w.cold(ctx, r, name+", start hook", plain, hooked, to, image != lab.Debian, rounds); err != nil {
+	if err := w.cold(ctx, r, name+", "+h.name, plain, hooked, to, image != lab.Debian, rounds); err != nil {
 		return err
 	}
 	if err := w.node.Reconfigure(ctx, config); err != nil {
@@ -305,7 +316,7 @@ func (w *world) debian(ctx context.Context, r *results, rounds int) error {
 	if err := w.image(ctx, r, "Debian with systemd", lab.Debian, min(rounds, 10)); err != nil {
 		return err
 	}
-	return w.hook(ctx, r, "Debian with systemd", lab.Debian, min(rounds, 10))
+	return w.hook(ctx, r, "Debian with systemd", lab.Debian, bothHooks, min(rounds, 10))
 }
 
 // server gives it something that listens.

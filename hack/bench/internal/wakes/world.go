@@ -22,8 +22,6 @@ const (
 	// patience bounds every single wait.
 	patience = time.Minute
 	config   = "wake: {per_source: 100000, per_webspace: 100000}\n"
-	// configHook turns the start hook on.
-	configHook = "wake: {per_source: 100000, per_webspace: 100000, start_hook: true}\n"
 )
 
 // world is a lab of one node.
