@@ -61,10 +61,10 @@ static __always_inline int ctx_grow(CTX *ctx)
 					   BPF_F_ADJ_ROOM_NO_CSUM_RESET | BPF_F_ADJ_ROOM_FIXED_GSO);
 }
 
-/* The same in front of the frame, whatever it was: only for frames that no card need cut into pieces. */
-static __always_inline int ctx_push(CTX *ctx)
+/* Room in front of the frame, whatever it was: only for frames that no card need cut into pieces. */
+static __always_inline int ctx_push(CTX *ctx, __u32 size)
 {
-	return bpf_skb_change_head(ctx, TUNNEL_SIZE, 0);
+	return bpf_skb_change_head(ctx, size, 0);
 }
 
 static __always_inline int ctx_shrink(CTX *ctx)

@@ -86,7 +86,7 @@ static __always_inline int ctx_redirect_peer(CTX *ctx, __u32 ifindex)
 #define ctx_receive(ctx, ifindex) (-REASON_CHANGE_FAILED)
 #define ctx_resize(ctx, size) (-1)
 
-static __always_inline int ctx_push(CTX *ctx __attribute__((unused)))
+static __always_inline int ctx_push(CTX *ctx __attribute__((unused)), __u32 size __attribute__((unused)))
 {
 	return -1;
 }

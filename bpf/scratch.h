@@ -10,7 +10,7 @@
 
 enum { QUOTE_MAX = 128 }; /* bytes of a packet that our own ICMP errors quote: at least its header and 8 more */
 
-enum { SEGMENT_SIZE = ETHER_SIZE + 20 + 20 };
+enum { SEGMENT_SIZE = ETHER_SIZE + 20 + 20, ERROR_SIZE = ETHER_SIZE + 20 + 8 };
 
 struct quote { /* the packet inside an ICMP error */
 	struct tuple t; /* as quoted */
@@ -23,6 +23,7 @@ struct scratch {
 	struct flow flow;	   /* nat_open, hairpin_open */
 	struct quote quote;	   /* icmp_in, icmp_out */
 	__u8 quoted[QUOTE_MAX];	   /* make_error */
+	__u8 error[ERROR_SIZE] __attribute__((aligned(8))); /* the same */
 	__u8 segment[SEGMENT_SIZE] __attribute__((aligned(8))); /* answer_tcp */
 };
 

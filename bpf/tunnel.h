@@ -53,7 +53,7 @@ GLOBAL int encap(CTX *ctx, const struct pkt *p, const struct peer *peer, __be32 
 		return -REASON_TOO_BIG;
 	hash = flow_hash(ctx, p);
 	size = ctx_len(ctx) + TUNNEL_SIZE - ETHER_SIZE;
-	if (ctx_grow(ctx) && (!answer || ctx_push(ctx)))
+	if (ctx_grow(ctx) && (!answer || ctx_push(ctx, TUNNEL_SIZE)))
 		return PASS;
 	o = at(ctx, 0, sizeof(*o));
 	if (!o)

@@ -39,8 +39,10 @@ func TestOlderKernel(t *testing.T) {
 		}
 		files["/bpf/"+filepath.Base(o)] = data
 	}
-	if files["/modules/veth.ko"], err = kernel.Module(ctx, "veth"); err != nil { // for the packet tables
-		t.Fatal(err)
+	for _, name := range []string{"ip6_udp_tunnel", "udp_tunnel", "veth", "vxlan"} { // for the packet tables; in the order of their names
+		if files["/modules/"+name+".ko"], err = kernel.Module(ctx, name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	files["/tests/bpf/bpf.test"] = build(ctx, t, "test", "-c", filepath.Join(root, "bpf"))
 	if files["/tests/bpf/budget.txt"], err = os.ReadFile(filepath.Join(root, "bpf", "budget.txt")); err != nil {
