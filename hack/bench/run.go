@@ -213,7 +213,7 @@ func (x *bench) cards(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	all = append(append(all, n.FullTable()), n.ManyFlows()...)
+	all = append(append(all, n.FullTable(), n.ForgedSYNs()), n.ManyFlows()...)
 	if err := x.measured(ctx, all); err != nil || x.baseline || !x.only.MatchString("tables") {
 		return err
 	}

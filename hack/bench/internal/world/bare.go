@@ -25,6 +25,9 @@ func Bare(name string, nic bool, cpus CPUs) (*World, error) {
 	if err == nil && nic {
 		err = w.B.Call(context.Background(), "features", load.FeatureSet{Device: Inside, Features: map[string]bool{"rx-gro": true}}, nil)
 	}
+	if err == nil && nic { // where b's answers to anybody go
+		err = errors.Join(neighbour(w.B.Cell, Inside, w.A.IP, spaceMAC(1, 1)), defaultRoute(w.B.Cell, w.A.IP))
+	}
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
