@@ -60,7 +60,9 @@ static __always_inline void count_tx(CTX *ctx, __u32 slot, int v)
 /* Takes a token of a slot's own bucket, and then one of the node's. */
 static __always_inline bool take_both(__u32 slot, __u32 kind, __u32 rate, __u32 burst, __u32 node_rate, __u32 node_burst)
 {
-	return take_token(slot, kind, rate, burst) && take_token(0, kind, node_rate, node_burst);
+	__u64 now = bpf_ktime_get_coarse_ns();
+
+	return take_token_at(now, slot, kind, rate, burst) && take_token_at(now, 0, kind, node_rate, node_burst);
 }
 
 /* A packet that says nothing about whether the webspace is in use. */

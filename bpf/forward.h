@@ -103,13 +103,15 @@ static __noinline int forward_challenge(CTX *ctx, struct pkt *p, struct rewrite 
 	struct mac_key near = p->dmac, far = p->smac;
 	int v;
 
-	copy_mac(r->dmac.mac, ep->mac);
-	v = rewrite(ctx, p, r);
-	if (v)
-		return v;
-	park_copy(ctx, slot);
-	p->dmac = near;
-	p->smac = far;
+	if (may_copy(slot)) {
+		copy_mac(r->dmac.mac, ep->mac);
+		v = rewrite(ctx, p, r);
+		if (v)
+			return v;
+		park_copy(ctx, slot);
+		p->dmac = near;
+		p->smac = far;
+	}
 	v = challenge(ctx, p, r->daddr, r->dport);
 	if (v)
 		return v;

@@ -28,16 +28,20 @@ static __always_inline int park(CTX *ctx, __u32 slot)
 	return ctx_redirect(ctx, parking_ifindex);
 }
 
+/* May a SYN that is challenged be copied? Of a flood few are. */
+static __always_inline bool may_copy(__u32 slot)
+{
+	return take_both(slot, BUCKET_COPY, copy_rate, copy_burst, node_copy_rate, node_copy_burst);
+}
+
 /*
- * A copy of a SYN that is challenged is parked, for when its sender turns out to exist: some stacks repeat it late. It is
- * marked by having no source MAC (a forward's packets have the gateway's).
+ * The copy is parked, for when the SYN's sender turns out to exist: some stacks repeat it late. It is marked by having no source
+ * MAC (a forward's packets have the gateway's).
  */
 static __always_inline void park_copy(CTX *ctx, __u32 slot)
 {
 	struct mac_key none = {};
 
-	if (!take_both(slot, BUCKET_COPY, copy_rate, copy_burst, node_copy_rate, node_copy_burst))
-		return;
 	if (ctx_store(ctx, MAC_LEN, none.mac, MAC_LEN))
 		return;
 	count_parked(ctx, slot);

@@ -98,7 +98,8 @@ static __noinline int tunnel_held(CTX *ctx, struct pkt *p, const struct endpoint
 	if (held == PARK)
 		return park(ctx, slot);
 	if (held == CHALLENGE) {
-		park_copy(ctx, slot);
+		if (may_copy(slot))
+			park_copy(ctx, slot);
 		v = challenge(ctx, p, ip, p->dport);
 		if (!v)
 			count_drop(ctx, slot, REASON_CHALLENGED, HOOK_UNDERLAY);

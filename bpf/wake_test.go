@@ -172,6 +172,13 @@ func TestWakeRates(t *testing.T) {
 					if r.Verdict == Sent {
 						sent++
 					}
+					if c.kind == BucketChallenge && r.Verdict == Sent { // the same whether there is a copy or none
+						s, a := numbers(r.Out)
+						want := Ether(w.UnderlayMAC, w.RouterMAC).IPv4(w.VTEP, w.Client, ID(0), DontFragment).TCP(8080, 40000, "SA", 0).Numbers(s, a, 0xffff).Bytes()
+						if err := SameBut(r.Out, want); err != nil {
+							t.Error(err)
+						}
+					}
 				}
 				drops, err := w.TakeDrops()
 				if err != nil {
