@@ -77,19 +77,8 @@ func (o operations) Watch(w http.ResponseWriter, r *http.Request, username strin
 		return
 	}
 	defer release()
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(o.open, cancel)()
-	lost := make(chan error, 1)
-	var watcher sync.WaitGroup
-	defer watcher.Wait()
-	defer cancel()
-	watcher.Go(func() {
-		if err := o.unwelcome(ctx, username); err != nil {
-			lost <- err
-			cancel()
-		}
-	})
+	ctx, _, end := o.stream(r.Context(), username)
+	defer end()
 	first, err := o.o.Webspaces.Get(ctx, who.UID)
 	if err != nil && !errors.Is(err, webspace.ErrNotFound) {
 		o.problem(w, r, err)
@@ -100,12 +89,10 @@ func (o operations) Watch(w http.ResponseWriter, r *http.Request, username strin
 	stream := newEventStream(w)
 	_ = stream.event("state", eventOf(webspace.Change{Time: time.Now(), Deleted: err != nil, Instance: first}))
 	o.follow(ctx, stream, changes)
-	select {
-	case err := <-lost:
+	if err := lost(ctx); err != nil {
 		f, c := explain(err), callOf(r.Context())
 		c.code = f.code.Name
 		_ = stream.event("error", o.describe(c, f))
-	default:
 	}
 }
 

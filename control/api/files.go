@@ -10,7 +10,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -93,15 +92,8 @@ func (o operations) file(r *http.Request, username, name string) (ctx context.Co
 	if !ok {
 		return nil, nil, who, "", &failure{code: codeRate, cause: "too many files at once", after: 10 * time.Second}
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	stop := context.AfterFunc(o.open, func() { cancel(nil) })
-	var watcher sync.WaitGroup
-	watcher.Go(func() { // large files take their time
-		if err := o.unwelcome(ctx, username); err != nil {
-			cancel(err)
-		}
-	})
-	return ctx, func() { stop(); cancel(nil); watcher.Wait(); free() }, who, path.Clean(name), nil
+	ctx, _, end := o.stream(r.Context(), username) // large files take their time
+	return ctx, func() { end(); free() }, who, path.Clean(name), nil
 }
 
 func typeOf(m fs.FileMode) wire.FileType {
@@ -184,7 +176,7 @@ func (o operations) WriteFile(w http.ResponseWriter, r *http.Request, username s
 		err = o.symlink(ctx, who.UID, name, body)
 	}
 	_ = control.SetReadDeadline(time.Time{})
-	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+	if cause := lost(ctx); err != nil && cause != nil {
 		err = cause // why it was ended
 	}
 	o.audit(r, "file.write", username, who, []slog.Attr{slog.String("file", clip(name, 300)), slog.String("type", string(kind))}, err)

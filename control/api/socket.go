@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -189,10 +188,11 @@ func (o operations) session(w http.ResponseWriter, r *http.Request, username, ac
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(maxMessage)
+	o.work.Add(1)
+	defer o.work.Done()
 	// The request's context ends when the connection was taken over; this one ends with the session or the server.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	defer cancel()
-	defer context.AfterFunc(o.open, cancel)()
+	ctx, cancel, end := o.stream(context.WithoutCancel(r.Context()), username)
+	defer end()
 	// What a session wrote at its end may still be sent, but not for ever.
 	writing, stopWriting := context.WithCancel(context.Background())
 	defer stopWriting()
@@ -204,18 +204,6 @@ func (o operations) session(w http.ResponseWriter, r *http.Request, username, ac
 	defer c.reader.Wait()
 	defer cancel()
 	defer stopReading()
-	o.work.Add(1)
-	defer o.work.Done()
-	lost := make(chan error, 1)
-	var watcher sync.WaitGroup
-	defer watcher.Wait()
-	defer cancel()
-	watcher.Go(func() {
-		if err := o.unwelcome(ctx, username); err != nil {
-			lost <- err
-			cancel()
-		}
-	})
 
 	wait, stop := context.WithTimeout(ctx, firstTime)
 	kind, first, err := conn.Read(wait)
@@ -231,10 +219,8 @@ func (o operations) session(w http.ResponseWriter, r *http.Request, username, ac
 	}
 	_ = c.input.Close()
 	gone, status := c.gone(), websocket.StatusInternalError
-	select {
-	case err = <-lost:
-		status = websocket.StatusPolicyViolation
-	default:
+	if cause := lost(ctx); cause != nil {
+		err, status = cause, websocket.StatusPolicyViolation
 	}
 	o.audit(r, action, username, who, []slog.Attr{slog.Bool("client_left", gone)}, err)
 	switch {

@@ -4,14 +4,34 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/account"
 )
 
-// unwelcome waits until the caller of an open stream may not have it any more, because the token has expired or was
-// revoked, the account is gone, or an admin is none any more; it says why. nil: ctx has ended first. Accounts that do not
-// answer are no reason to end what was allowed.
+// stream gives an open stream its context. It ends with parent, with the server, by cancel, or when the caller may not have
+// the stream any more, because the token has expired or was revoked, the account is gone, or an admin is none any more;
+// see lost. release must be called: it cancels, and waits until nobody watches any more.
+func (s *Server) stream(parent context.Context, username string) (ctx context.Context, cancel, release func()) {
+	ctx, end := context.WithCancelCause(parent)
+	cancel = func() { end(nil) }
+	stop := context.AfterFunc(s.open, cancel)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { end(s.unwelcome(ctx, username)) })
+	return ctx, cancel, func() { stop(); cancel(); watcher.Wait() }
+}
+
+// lost says why a stream's caller may not have it any more; nil: that is not what has ended its context.
+func lost(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// unwelcome waits until the caller may not have a stream any more, and says why. nil: ctx has ended first. Accounts that
+// do not answer are no reason to end what was allowed.
 func (s *Server) unwelcome(ctx context.Context, username string) error {
 	c := callOf(ctx)
 	if c.local {
