@@ -31,29 +31,38 @@ func (s *Store) Watch(ctx context.Context) <-chan struct{} {
 	return hints
 }
 
-// Stopping is how LXD describes that it is stopping an instance, up to "instance" or "container".
-const Stopping = "Stopping "
+// How LXD describes that it is stopping or restarting an instance, up to "instance" or "container".
+const (
+	Stopping   = "Stopping "
+	Restarting = "Restarting "
+)
 
-// Stops gives the names of webspaces that somebody has begun to stop, as soon as LXD says so. When nobody takes them some
+// Stop is of a webspace that LXD has begun to stop.
+type Stop struct {
+	Name    string
+	Restart bool // it starts it again
+}
+
+// Stops gives the webspaces that somebody has begun to stop or restart, as soon as LXD says so. When nobody takes them some
 // are lost. The channel is closed as that of Watch is.
-func (s *Store) Stops(ctx context.Context) <-chan string {
-	names := make(chan string, 64)
+func (s *Store) Stops(ctx context.Context) <-chan Stop {
+	stops := make(chan Stop, 64)
 	go func() {
-		defer close(names)
+		defer close(stops)
 		s.attend(ctx, "operation", func(text []byte) {
-			for _, name := range s.stopBegun(text) {
+			for _, stop := range s.stopBegun(text) {
 				select {
-				case names <- name:
+				case stops <- stop:
 				default:
 				}
 			}
 		})
 	}()
-	return names
+	return stops
 }
 
 // stopBegun reads an event; nil is one of nothing that matters here: a hundred lines of a build's progress, for one.
-func (s *Store) stopBegun(text []byte) []string {
+func (s *Store) stopBegun(text []byte) []Stop {
 	var e struct {
 		Metadata struct {
 			Description string              `json:"description"`
@@ -65,10 +74,15 @@ func (s *Store) stopBegun(text []byte) []string {
 		return nil
 	}
 	op := e.Metadata
-	if !strings.HasPrefix(op.Description, Stopping) || op.StatusCode.IsFinal() {
+	restart := strings.HasPrefix(op.Description, Restarting)
+	if !restart && !strings.HasPrefix(op.Description, Stopping) || op.StatusCode.IsFinal() {
 		return nil
 	}
-	return s.named(op.Resources)
+	var stops []Stop
+	for _, name := range s.named(op.Resources) {
+		stops = append(stops, Stop{name, restart})
+	}
+	return stops
 }
 
 // attend passes on events of a type until ctx ends. One that is empty stands for what may have been missed.

@@ -2,15 +2,17 @@ package webspace
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
 func TestStopBegun(t *testing.T) {
 	s := &Store{o: Options{Prefix: "ws-"}}
 	const begun = `{"type":"operation","metadata":{"description":"Stopping instance","status_code":103,"resources":{"instances":["/1.0/instances/ws-u7"],"containers":["/1.0/containers/ws-u7"]}}}`
-	want := s.named(map[string][]string{"instances": {"/1.0/instances/ws-u7"}})
-	if got := s.stopBegun([]byte(begun)); len(got) != 1 || !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+	for text, restart := range map[string]bool{begun: false, strings.Replace(begun, "Stopping", "Restarting", 1): true} {
+		if got := s.stopBegun([]byte(text)); !slices.Equal(got, []Stop{{"ws-u7", restart}}) {
+			t.Errorf("%s: %v", text, got)
+		}
 	}
 	for name, text := range map[string]string{
 		"what may have been missed": "",

@@ -58,8 +58,8 @@ func (w *waking) start(start func(name string, part func(context.Context) error)
 	start("wake", w.engine.Run)
 	start("reach", func(ctx context.Context) error { return reach.Watch(ctx, w.engine.Reachable) })
 	start("stops", func(ctx context.Context) error {
-		for name := range w.store.Stops(ctx) {
-			w.engine.Stopping(name)
+		for stop := range w.store.Stops(ctx) {
+			w.engine.Stopping(stop)
 		}
 		return nil
 	})

@@ -39,13 +39,20 @@ func (e *Engine) boot(ctx context.Context, s *space, j *job) (ledger.Outcome, er
 	}
 	e.mu.Lock()
 	j.mark(&j.split.Decided)
+	e.mu.Unlock()
+	return e.bring(ctx, s, j, func() error {
+		defer leave()
+		return e.start(ctx, j.of.Name)
+	})
+}
+
+// bring attends to a start until what is held is answered. start does it, or waits for it.
+func (e *Engine) bring(ctx context.Context, s *space, j *job, start func() error) (ledger.Outcome, error) {
+	e.mu.Lock()
 	e.setLife(s, dataplane.LifeBooting)
 	e.mu.Unlock()
 	started := make(chan error, 1)
-	e.jobs.Go(func() {
-		defer leave()
-		started <- e.start(ctx, j.of.Name)
-	})
+	e.jobs.Go(func() { started <- start() })
 	outcome, err := e.ready(ctx, s, j, started)
 	if err != nil {
 		return e.bootFailed(s, outcome, err)

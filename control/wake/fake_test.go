@@ -61,7 +61,8 @@ type box struct {
 	freezing time.Duration
 	freezeErr,
 	stopErr error
-	shutting bool
+	shutting bool   // LXD stops it
+	doing    string // and how it calls that
 
 	began    time.Time
 	started  int
@@ -223,20 +224,33 @@ func (w *world) Stop(ctx context.Context, name string, grace time.Duration) erro
 }
 
 // shutDown is an admin's stop. The webspace refuses as soon as it has begun, and may be one that does not stop.
-func (w *world) shutDown(b *box) {
+func (w *world) shutDown(b *box) { w.admin(b, webspace.Stop{Name: b.target.Name}) }
+
+// restart is an admin's restart: one operation of LXD, as the stop is.
+func (w *world) restart(b *box) { w.admin(b, webspace.Stop{Name: b.target.Name, Restart: true}) }
+
+func (w *world) admin(b *box, stop webspace.Stop) {
 	w.mu.Lock()
-	b.shutting = true
+	b.shutting, b.doing = true, "Stopping instance"
+	if stop.Restart {
+		b.doing = "Restarting instance"
+	}
 	w.mu.Unlock()
 	w.others.Go(func() {
 		time.Sleep(b.stopping)
 		w.mu.Lock()
-		defer w.mu.Unlock()
-		b.shutting = false
 		if b.stopErr == nil {
-			b.target.Status, b.target.Ifindex = webspace.Stopped, 0
+			b.target.Status, b.target.Ifindex, b.answered = webspace.Stopped, 0, nil
 		}
+		w.mu.Unlock()
+		if stop.Restart && b.stopErr == nil {
+			_ = w.Start(context.Background(), b.target.Name)
+		}
+		w.mu.Lock()
+		b.shutting = false
+		w.mu.Unlock()
 	})
-	w.e.Stopping(b.target.Name)
+	w.e.Stopping(stop)
 }
 
 func (w *world) Operations(context.Context) ([]webspace.Operation, error) {
@@ -245,7 +259,7 @@ func (w *world) Operations(context.Context) ([]webspace.Operation, error) {
 	var out []webspace.Operation
 	for _, b := range w.boxes {
 		if b.shutting {
-			out = append(out, webspace.Operation{Instance: b.target.Name, What: "Stopping instance"})
+			out = append(out, webspace.Operation{Instance: b.target.Name, What: b.doing})
 		}
 	}
 	return out, nil
@@ -285,5 +299,5 @@ func (w *world) Get(_ context.Context, name string) (webspace.Instance, error) {
 	if b == nil {
 		return webspace.Instance{}, webspace.ErrNotFound
 	}
-	return webspace.Instance{Name: name, UID: b.target.UID, Status: b.target.Status}, nil
+	return webspace.Instance{Name: name, UID: b.target.UID, Status: b.target.Status, Started: b.began}, nil
 }

@@ -28,13 +28,16 @@ type job struct {
 	answered  map[Port]bool // ports that have answered
 	http      bool          // somebody waits for the HTTP port
 	next      *ledger.Cause // sleep: somebody wants it awake as soon as it is stopped
+	restart   bool          // sleep: LXD starts it again
 	kicked    *ledger.Cause // nap: the same
 
 	held, dropped int
 }
 
 // admits: a packet needs no permission any more, because the webspace is on its way already.
-func (j *job) admits() bool { return j.kind == ledger.Wake || j.kind == ledger.Thaw || j.next != nil }
+func (j *job) admits() bool {
+	return j.kind == ledger.Wake || j.kind == ledger.Thaw || j.next != nil || j.restart
+}
 
 // tell says that something has changed.
 func (j *job) tell() {
@@ -110,7 +113,10 @@ func (e *Engine) finish(ctx context.Context, s *space, j *job, outcome ledger.Ou
 			e.keep(s, h)
 		}
 	}
-	if j.next != nil && s.life == dataplane.LifeAsleep {
+	switch {
+	case j.restart:
+		e.begin(s, ledger.Wake, byRestart, now, e.reboot).http = true
+	case j.next != nil && s.life == dataplane.LifeAsleep:
 		e.wakeFor(s, *j.next, now)
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lanyard-project/lanyard/control/ledger"
 	"github.com/lanyard-project/lanyard/dataplane"
+	"github.com/lanyard-project/lanyard/webspace"
 )
 
 // Who comes while an admin stops a webspace waits, and wakes it when it has stopped.
@@ -68,6 +70,93 @@ func TestAWakeDuringAnAdminsStop(t *testing.T) {
 					}
 				}
 				if len(kinds) != len(c.kinds) {
+					t.Errorf("%v, want %v", kinds, c.kinds)
+				}
+			})
+		})
+	}
+}
+
+// Who comes while an admin restarts a webspace is served by its next life, which nobody but LXD begins.
+func TestARestart(t *testing.T) {
+	for name, c := range map[string]struct {
+		box   box
+		naps  bool
+		early bool // somebody comes while it still stops
+		late  bool // and when it boots
+		life  dataplane.Life
+		kinds []ledger.Kind
+	}{
+		"nobody comes":               {life: dataplane.LifeAwake, kinds: []ledger.Kind{ledger.Wake, ledger.Sleep, ledger.Wake}},
+		"while it stops":             {early: true, life: dataplane.LifeAwake, kinds: []ledger.Kind{ledger.Wake, ledger.Sleep, ledger.Wake}},
+		"while it boots":             {late: true, life: dataplane.LifeAwake, kinds: []ledger.Kind{ledger.Wake, ledger.Sleep, ledger.Wake}},
+		"both, and none may wake":    {early: true, late: true, box: box{target: Target{Rule: webspace.WakeRule{Policy: webspace.WakeNever}}}, life: dataplane.LifeAwake, kinds: []ledger.Kind{ledger.Sleep, ledger.Wake}},
+		"it was down for a moment":   {early: true, box: box{start: time.Millisecond, carrier: time.Millisecond}, life: dataplane.LifeAwake, kinds: []ledger.Kind{ledger.Wake, ledger.Sleep, ledger.Wake}},
+		"it does not stop":           {early: true, box: box{stopErr: errors.New("it does not want to")}, life: dataplane.LifeAwake, kinds: []ledger.Kind{ledger.Wake, ledger.Sleep}},
+		"it does not start":          {early: true, life: dataplane.LifeAsleep, kinds: []ledger.Kind{ledger.Wake, ledger.Sleep, ledger.Wake}},
+		"it naps, and does not stop": {naps: true, box: box{stopErr: errors.New("it is frozen")}, life: dataplane.LifeNapping, kinds: []ledger.Kind{ledger.Wake, ledger.Nap, ledger.Sleep}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, Config{}, func(t *testing.T, w *world) {
+				c.box.stopping = 2 * time.Second
+				ws := w.add(1, c.box)
+				if c.box.target.Rule.Policy == webspace.WakeNever {
+					_ = w.Start(t.Context(), ws.target.Name)
+					time.Sleep(time.Second)
+					w.look()
+				} else {
+					w.awake(ws)
+				}
+				if c.naps {
+					mustDo(t, w.e.Nap(context.Background(), ws.target.Addr, ledger.Cause{Via: ledger.Idle}))
+				}
+				w.mu.Lock()
+				if c.life == dataplane.LifeAsleep {
+					ws.startErr = errors.New("its disk is full")
+				}
+				w.mu.Unlock()
+				before, served := len(w.got(&w.injected)), 0
+				w.restart(ws)
+				time.Sleep(time.Second)
+				if c.early {
+					w.send(ws, dataplane.TCP, netip.AddrPortFrom(outside, 1234), webPort, "")
+					served++
+				}
+				if n := len(w.got(&w.injected)); n != before {
+					t.Errorf("it was asked %d times while it stops", n-before)
+				}
+				time.Sleep(time.Second + ws.start + 5*time.Millisecond)
+				if c.late {
+					w.send(ws, dataplane.TCP, netip.AddrPortFrom(outside, 1235), webPort, "")
+					served++
+				}
+				time.Sleep(10 * time.Second)
+				if s := w.state(ws); s.Life != c.life || s.Held != 0 || s.Doing != "" {
+					t.Errorf("%+v", s)
+				}
+				seen := map[uint16]bool{}
+				for _, f := range w.got(&w.injected)[before:] {
+					seen[f.PeerPort] = true
+				}
+				refused := len(w.got(&w.refused))
+				if c.life == dataplane.LifeAsleep {
+					served, refused = served-1, refused-1
+				}
+				if len(seen) != served || refused != 0 {
+					t.Errorf("%d of %d were served, %d refused", len(seen), served, refused)
+				}
+				starts := 2
+				if ws.stopErr != nil {
+					starts = 1
+				}
+				if n := w.starts(ws); n != starts {
+					t.Errorf("it was started %d times, want %d", n, starts)
+				}
+				var kinds []ledger.Kind
+				for _, r := range w.ledger() {
+					kinds = append(kinds, r.Kind)
+				}
+				if !slices.Equal(kinds, c.kinds) {
 					t.Errorf("%v, want %v", kinds, c.kinds)
 				}
 			})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -187,6 +188,54 @@ func TestPacketsDuringAShutdown(t *testing.T) {
 			if starts := s.starts(t); starts < n+1 {
 				t.Errorf("%d starts", starts)
 			}
+		})
+	}
+}
+
+// Whoever comes while somebody has LXD restart the webspace waits, and is served by its next life: from the moment when its
+// services end to the one when they are there again, nobody is refused.
+func TestPacketsDuringARestart(t *testing.T) {
+	ctx := testContext(t)
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{Config: map[string]string{"environment.PROBE_LINGER": "2s"}})
+	_, err := hello(ctx, shared.Client, external(n1, s.echo))
+	must(t, err)
+	s.is(t, ctx, "awake")
+	for _, n := range []*lab.Node{n1, n2} {
+		t.Run("by "+n.Name, func(t *testing.T) {
+			before, err := s.Exec(ctx, "cut", "-d", " ", "-f22", "/proc/1/stat")
+			must(t, err)
+			restarted := make(chan error, 1)
+			go func() { _, err := n.LXC(ctx, "restart", s.Name); restarted <- err }()
+			must(t, lab.Eventually(ctx, limit, func() error {
+				w, err := s.state(ctx)
+				if err == nil && w.Doing == "" {
+					err = fmt.Errorf("nobody has noticed that it is being restarted: %+v", w)
+				}
+				return err
+			}))
+			var g errgroup.Group
+			g.SetLimit(16)
+			visitors := 0
+			for done := false; !done; visitors++ {
+				select {
+				case err := <-restarted:
+					must(t, err)
+					done = true
+				case <-time.After(100 * time.Millisecond):
+				}
+				g.Go(func() error {
+					_, err := hello(ctx, shared.Client, external(n2, s.echo))
+					return err
+				})
+			}
+			must(t, g.Wait())
+			s.is(t, ctx, "awake")
+			after, err := s.Exec(ctx, "cut", "-d", " ", "-f22", "/proc/1/stat")
+			must(t, err)
+			if before == after {
+				t.Errorf("it was not restarted: %s", after)
+			}
+			t.Logf("%d visitors", visitors)
 		})
 	}
 }
