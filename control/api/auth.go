@@ -117,8 +117,11 @@ func (s *Server) target(ctx context.Context, username string) (account.Identity,
 		return who, err
 	}
 	// The webspace of an account that is gone must still be seen, and be deleted.
-	if _, missing := s.o.Webspaces.Get(ctx, uid); missing != nil {
+	switch _, missing := s.o.Webspaces.Get(ctx, uid); {
+	case errors.Is(missing, webspace.ErrNotFound):
 		return account.Identity{}, err
+	case missing != nil: // nobody knows whether there is one
+		return account.Identity{}, missing
 	}
 	return account.Identity{UID: uid}, nil
 }

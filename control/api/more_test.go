@@ -297,6 +297,9 @@ func TestUnixSocket(t *testing.T) {
 	local.want("GET", "/v1/webspace/dev", "", "", 200, `{"user":3}`)
 	local.want("GET", "/v1/webspace/self", "", "", 404, "user does not exist")
 	local.want("DELETE", "/v1/users/dev/login", "", "", 501, "")
+	local.want("GET", "/v1/webspace/id:77", "", "", 404, "user does not exist")
+	local.spaces.Fail("Get", &webspace.Problem{What: "no answer", Kind: webspace.ErrUnavailable})
+	local.want("GET", "/v1/webspace/id:77", "", "", 500, "cannot be reached")
 	if i, err := os.Stat(name); err != nil || i.Mode().Perm() != 0o600 {
 		t.Error(i, err)
 	}
