@@ -36,7 +36,13 @@ type Node struct {
 	supervisor *supervise.Supervisor
 	ledger     history // nil: nobody is woken
 	keeper     keeper  // nil: nobody is put to sleep
-	hook       *starthook.Keeper
+	options    []option
+}
+
+// option is something that was asked for and may not be possible.
+type option struct {
+	key     string // of the configuration
+	problem func() error
 }
 
 // Run runs a node until ctx ends, and then returns nil; traffic flows on. c must be resolved. An error means that the
@@ -107,9 +113,13 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	if wakes != nil {
 		n.waker, n.ledger = wakes.engine, wakes.ledger
 		wakes.start(start)
+		if wakes.expedite != nil {
+			n.options = append(n.options, option{"wake.expedite", wakes.expedite.Problem})
+		}
 	}
-	n.hook = &starthook.Keeper{Call: c.Wake.Enabled && c.Wake.StartHook, Veth: c.Wake.Enabled && c.Wake.VethHook, Store: store, Local: follow.Local, Log: log.With("part", "start hook")}
-	start("start hook", n.hook.Run)
+	hook := &starthook.Keeper{Call: c.Wake.Enabled && c.Wake.StartHook, Veth: c.Wake.Enabled && c.Wake.VethHook, Store: store, Local: follow.Local, Log: log.With("part", "start hook")}
+	start("start hook", hook.Run)
+	n.options = append(n.options, option{"wake.start_hook", hook.Problem})
 	if k := newKeeper(c, store, d, follow, wakes, holds, log); k != nil {
 		n.keeper = k
 		start("sleep", k.Run)

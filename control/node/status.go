@@ -77,8 +77,10 @@ func (n *Node) Status() nodeapi.Status {
 		add(nodeapi.Problem{Subject: "daemon part " + part, Error: err.Error()})
 	}
 	s.Problems = append(s.Problems, n.keeperProblems()...)
-	if n.hook != nil && n.hook.Problem() != nil {
-		add(nodeapi.Problem{Subject: "wake.start_hook", Error: n.hook.Problem().Error()})
+	for _, o := range n.options {
+		if err := o.problem(); err != nil {
+			add(nodeapi.Problem{Subject: o.key, Error: err.Error()})
+		}
 	}
 	// The agent repeats what the dataplane said about an item.
 	slices.SortFunc(s.Problems, func(a, b nodeapi.Problem) int {

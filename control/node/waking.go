@@ -11,6 +11,7 @@ import (
 	"github.com/lanyard-project/lanyard/control/ledger"
 	"github.com/lanyard-project/lanyard/control/node/config"
 	"github.com/lanyard-project/lanyard/control/wake"
+	"github.com/lanyard-project/lanyard/control/wake/expedite"
 	"github.com/lanyard-project/lanyard/control/wake/reach"
 	"github.com/lanyard-project/lanyard/dataplane"
 	"github.com/lanyard-project/lanyard/webspace"
@@ -18,9 +19,10 @@ import (
 
 // waking is what boots webspaces when a packet arrives for them; nil: not enabled.
 type waking struct {
-	store  *webspace.Store
-	engine *wake.Engine
-	ledger *ledger.Ledger
+	store    *webspace.Store
+	engine   *wake.Engine
+	ledger   *ledger.Ledger
+	expedite *expedite.Switch // nil: not wanted
 }
 
 func newWaking(c config.Config, store *webspace.Store, d *dataplane.Dataplane, log *slog.Logger) *waking {
@@ -28,7 +30,12 @@ func newWaking(c config.Config, store *webspace.Store, d *dataplane.Dataplane, l
 		return nil
 	}
 	w := &waking{store: store, ledger: ledger.New(ledger.Options{File: ledgerFile(c), PerWebspace: c.Ledger.PerWebspace, Total: c.Ledger.PerNode}, log.With("part", "ledger"))}
-	w.engine = wake.New(wakeConfig(c), store, d, d.Parking(), wake.NewContainers(c.LXD.Project), w.ledger, log.With("part", "wake"))
+	settings := wakeConfig(c)
+	if c.Wake.Expedite {
+		w.expedite = expedite.New(filepath.Join(c.Paths.State, "rcu_expedited"), log.With("part", "wake"))
+		settings.Hurry = w.expedite.Hurry
+	}
+	w.engine = wake.New(settings, store, d, d.Parking(), wake.NewContainers(c.LXD.Project), w.ledger, log.With("part", "wake"))
 	return w
 }
 

@@ -51,6 +51,9 @@ func (e *Engine) bring(ctx context.Context, s *space, j *job, start func() error
 	e.mu.Lock()
 	e.setLife(s, dataplane.LifeBooting)
 	e.mu.Unlock()
+	if e.c.Hurry != nil {
+		defer e.c.Hurry(hurryMost)()
+	}
 	started := make(chan error, 1)
 	e.jobs.Go(func() { started <- start() })
 	outcome, err := e.ready(ctx, s, j, started)

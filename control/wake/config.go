@@ -16,9 +16,14 @@ type Config struct {
 	PerSource    int // webspaces that one source outside may wake in a minute, default 20
 	PerWebspace  int // boots of one webspace in an hour by packets, default 60
 	SourcesKnown int // of which budgets are kept, default 4096
+	// Hurry, when it is there, is called while a webspace boots, and release afterwards.
+	Hurry func(limit time.Duration) (release func())
 	// Rule of webspaces that have none of their own, default any.
 	Rule webspace.WakeRule
 }
+
+// hurryMost is for how long a boot may hurry: what takes longer waits for something else.
+const hurryMost = 10 * time.Second
 
 // Times are limits and pauses.
 type Times struct {
