@@ -3,14 +3,18 @@ package waketest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"testing"
 
+	"github.com/lanyard-project/lanyard/control/ledger"
+	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 	"github.com/lanyard-project/lanyard/hack/lab"
 )
 
@@ -94,4 +98,45 @@ func proxy(t *testing.T, ns *lab.Namespace, to string) string {
 	go func() { defer close(done); _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close(); <-done })
 	return "http://" + l.Addr().String() + "/"
+}
+
+// A packet lets one that naps go on. The lab's daemons have no more capabilities than the unit gives them, so that this shows that
+// they are enough.
+func TestANapEndsWithAPacket(t *testing.T) {
+	ctx := testContext(t)
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{})
+	_, err := hello(ctx, shared.Client, external(n1, s.echo))
+	must(t, err)
+	for _, n := range shared.Nodes() { // it comes from outside, or through the tunnel
+		_, err := n1.LXC(ctx, "pause", s.Name)
+		must(t, err)
+		s.is(t, ctx, "napping")
+		_, err = hello(ctx, shared.Client, external(n, s.echo))
+		must(t, err)
+		s.is(t, ctx, "awake")
+		must(t, lab.Eventually(ctx, limit, func() error { // LXD hears of it a moment later
+			out, err := n1.LXC(ctx, "list", "--format", "csv", "--columns", "s", s.Name)
+			if err == nil && strings.TrimSpace(out) != "RUNNING" {
+				err = fmt.Errorf("LXD says that it is %s", strings.TrimSpace(out))
+			}
+			return err
+		}))
+	}
+	out, err := n1.Lanyard(ctx, "wakes", s.Name, "--json")
+	must(t, err)
+	var page nodeapi.WakePage
+	must(t, json.Unmarshal([]byte(out), &page))
+	thaws := 0
+	for _, w := range page.Wakes {
+		if w.Kind != string(ledger.Thaw) {
+			continue
+		}
+		thaws++
+		if w.After["delivered"] >= w.After["started"] { // LXD's unfreeze had to be waited for
+			t.Errorf("the daemon could not let it go on itself: %+v", w)
+		}
+	}
+	if thaws != len(shared.Nodes()) {
+		t.Errorf("%d thaws: %s", thaws, out)
+	}
 }
