@@ -10,8 +10,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lanyard-project/lanyard/webspace"
 )
@@ -48,19 +49,14 @@ func (g Groups) Reclaim(ctx context.Context, name string) (freed int64, err erro
 		return 0, fmt.Errorf("read how much memory %s has: %w", name, err)
 	}
 	for asked := int64(0); asked < before && ctx.Err() == nil && frozen(dir); asked += reclaimStep {
-		f, err := os.OpenFile(filepath.Join(dir, "memory.reclaim"), os.O_WRONLY, 0)
+		err := ask(filepath.Join(dir, "memory.reclaim"), min(reclaimStep, before-asked))
 		if errors.Is(err, fs.ErrNotExist) {
 			return 0, ErrNoReclaim
 		}
-		if err != nil {
-			return 0, fmt.Errorf("take memory of %s back: %w", name, err)
-		}
-		_, err = f.WriteString(strconv.FormatInt(min(reclaimStep, before-asked), 10))
-		_ = f.Close()
-		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
+		if errors.Is(err, unix.EAGAIN) {
 			break // there is no more to be had
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			return 0, fmt.Errorf("take memory of %s back: %w", name, err)
 		}
 	}
@@ -69,6 +65,17 @@ func (g Groups) Reclaim(ctx context.Context, name string) (freed int64, err erro
 		return 0, fmt.Errorf("read how much memory %s has: %w", name, err)
 	}
 	return max(0, before-after), nil
+}
+
+// ask writes a number of bytes. Not by os.File: a file of a control group can be polled, so that Go would take EAGAIN for "not yet",
+// and wait for ever.
+func ask(file string, bytes int64) error {
+	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Write(fd, strconv.AppendInt(nil, bytes, 10))
+	return errors.Join(err, unix.Close(fd))
 }
 
 func number(file string) (int64, error) {

@@ -15,9 +15,10 @@ import (
 	"github.com/lanyard-project/lanyard/hack/verifier/report"
 )
 
-// Boot runs the kernel with the initramfs in qemu until the guest powers off, and returns what it reported. log
-// receives every line of the console. The context bounds it; an emulated boot takes about ten seconds.
-func Boot(ctx context.Context, k Kernel, files Initramfs, log func(string)) ([]report.Line, error) {
+// Boot runs the kernel with the initramfs in qemu until the guest powers off, and returns what it reported. disks are files that the
+// guest has as namespaces 1, 2 and so on of an NVMe disk; log receives every line of the console. The context bounds it; an emulated boot takes
+// about ten seconds.
+func Boot(ctx context.Context, k Kernel, files Initramfs, disks []string, log func(string)) ([]report.Line, error) {
 	dir, err := os.MkdirTemp("", "lanyard-verifier-*")
 	if err != nil {
 		return nil, err
@@ -28,12 +29,18 @@ func Boot(ctx context.Context, k Kernel, files Initramfs, log func(string)) ([]r
 		return nil, err
 	}
 
-	// No network, no disk, no graphics; panic=-1 with -no-reboot ends qemu at a panic instead of hanging.
-	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
+	// No network, no graphics; panic=-1 with -no-reboot ends qemu at a panic instead of hanging.
+	args := []string{
 		"-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1536",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-serial", "stdio",
 		"-kernel", k.Image, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off random.trust_cpu=on")
+		"-append", "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off random.trust_cpu=on",
+	}
+	args = append(args, "-device", "nvme,serial=1")
+	for i, disk := range disks {
+		args = append(args, "-drive", fmt.Sprintf("file=%s,if=none,format=raw,id=disk%d", disk, i), "-device", fmt.Sprintf("nvme-ns,nsid=%d,drive=disk%d", i+1, i))
+	}
+	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	var complaints bytes.Buffer
 	qemu.Stderr = &complaints
 	console, err := qemu.StdoutPipe()

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,13 +45,21 @@ func TestOlderKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Not a test of a package, but called like one.
+	files["/tests/nap/nap.test"] = build(ctx, t, "build", "./nap")
 	files["/tests/bpf/bpf.test"] = build(ctx, t, "test", "-c", filepath.Join(root, "bpf"))
 	if files["/tests/bpf/budget.txt"], err = os.ReadFile(filepath.Join(root, "bpf", "budget.txt")); err != nil {
 		t.Fatal(err)
 	}
 
 	start := time.Now()
-	lines, err := Boot(ctx, kernel, files, func(line string) { t.Log(line) })
+	drives := disks(ctx, t)
+	lines, err := Boot(ctx, kernel, files, drives, func(line string) { t.Log(line) })
+	if err == nil && len(lines) == 0 {
+		// Now and then a boot ends so, in code that the kernel patches meanwhile (int3): the emulator runs two processors.
+		t.Log("the guest said nothing: it is booted again")
+		lines, err = Boot(ctx, kernel, files, drives, func(line string) { t.Log(line) })
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,9 +90,31 @@ func judge(t *testing.T, lines []report.Line) {
 	if !strings.HasPrefix(release, series+".") && os.Getenv("LANYARD_TEST_KERNEL") == "" {
 		t.Errorf("the guest ran kernel %q, not one of %s", release, series)
 	}
-	if programs == 0 || tests == 0 || !done {
+	if programs == 0 || tests != 2 || !done {
 		t.Errorf("the guest gave %d programs to the verifier, ran %d test binaries, and finished: %v; see the console above", programs, tests, done)
 	}
+}
+
+// disks are a file system and swap, for what takes memory back (nap).
+func disks(ctx context.Context, t *testing.T) []string {
+	t.Helper()
+	var out []string
+	for _, mk := range [][]string{{"mkfs.ext4", "-q", "-O", "^has_journal"}, {"mkswap", "--quiet"}} {
+		disk := filepath.Join(t.TempDir(), "disk")
+		f, err := os.OpenFile(disk, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err == nil {
+			err = errors.Join(f.Truncate(128<<20), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(ctx, "/usr/sbin/"+mk[0], append(mk[1:], disk)...) // where who is not root does not look
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", strings.Join(mk, " "), err, text)
+		}
+		out = append(out, disk)
+	}
+	return out
 }
 
 // build makes a static binary for the guest, which has no C library.
