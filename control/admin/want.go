@@ -36,6 +36,7 @@ func want(c config.Config) check.Want {
 		MTU:      c.LAN.MTU,
 		NATPorts: check.Range(c.Uplink.NATPorts), ForwardPorts: check.Range(c.Forwards.Ports),
 		Bridge: c.LAN.Bridge, VXLAN: c.LAN.VXLAN, BPFFS: c.Paths.BPFFS, LXD: c.LXD.Address, XDP: c.Underlay.XDP, IDsEach: idsEach(c.Webspaces.InstanceConfig),
+		Reclaim: c.Wake.Enabled && c.Sleep.Enabled && c.Sleep.ReclaimAfter > 0,
 	}
 }
 

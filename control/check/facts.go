@@ -14,6 +14,7 @@ type Facts struct {
 	BPFFS      string            `json:"bpffs"`       // type of the filesystem at Want.BPFFS, e.g. "bpf"
 	Sysctls    map[string]string `json:"sysctls"`     // by dotted name; absent files are absent here
 	MemoryFree int64             `json:"memory_free"` // MemAvailable, bytes
+	Groups     string            `json:"groups"`      // controllers of control groups version 2 at /sys/fs/cgroup, separated by spaces
 	IDs        int64             `json:"ids"`         // of users and groups, that root may give to containers
 	Links      []Link            `json:"links"`
 	Routes     []Route           `json:"routes"`

@@ -51,6 +51,11 @@ func gatherKernel(f *Facts, want Want) error {
 		return err
 	}
 	f.MemoryFree = memAvailable(memory)
+	groups, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f.Groups = strings.TrimSpace(string(groups))
 	return nil
 }
 

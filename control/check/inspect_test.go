@@ -12,14 +12,14 @@ func want() Want {
 	return Want{
 		Prefix: netip.MustParsePrefix("172.24.0.0/16"), VNI: 7331, TunnelPort: 4789, PeerPort: 9470,
 		NATPorts: Range{16384, 32767}, ForwardPorts: Range{49152, 65535},
-		Bridge: "lanyard0", VXLAN: "lanyard0-vx", BPFFS: "/sys/fs/bpf/lanyard", LXD: "/lxd.socket", XDP: "off",
+		Bridge: "lanyard0", VXLAN: "lanyard0-vx", BPFFS: "/sys/fs/bpf/lanyard", LXD: "/lxd.socket", XDP: "off", Reclaim: true,
 	}
 }
 
 // fit is a machine that passes everything.
 func fit() Facts {
 	return Facts{
-		Kernel: "6.12.48+deb13-amd64", BTF: 5 << 20, Effective: 1<<41 - 1, Bounding: 1<<41 - 1, BPFFS: "bpf", MemoryFree: 4 << 30, IDs: 1e9,
+		Kernel: "6.12.48+deb13-amd64", BTF: 5 << 20, Effective: 1<<41 - 1, Bounding: 1<<41 - 1, BPFFS: "bpf", MemoryFree: 4 << 30, IDs: 1e9, Groups: "cpuset cpu io memory pids",
 		Sysctls: map[string]string{
 			"net.core.bpf_jit_enable": "1", "net.core.bpf_jit_harden": "0", "net.bridge.bridge-nf-call-iptables": "0",
 			"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.eth0.rp_filter": "1",
@@ -69,6 +69,9 @@ func TestFindings(t *testing.T) {
 		{"no bpffs", func(f *Facts, _ *Want) { f.BPFFS = "0x62656572" }, "bpffs", Failure, "not mounted", "mount -t bpf bpf /sys/fs/bpf "},
 		{"interpreter", func(f *Facts, _ *Want) { f.Sysctls["net.core.bpf_jit_enable"] = "0" }, "BPF JIT", Warning, "off", "bpf_jit_enable=1"},
 		{"blinding", func(f *Facts, _ *Want) { f.Sysctls["net.core.bpf_jit_harden"] = "2" }, "BPF JIT", Warning, "hardened", "bpf_jit_harden=1"},
+		{"control groups of version 1", func(f *Facts, _ *Want) { f.Groups = "" }, "control groups", Warning, "version 1", "sleep.reclaim_after"},
+		{"control groups without memory", func(f *Facts, _ *Want) { f.Groups = "cpu pids" }, "control groups", Warning, "without memory", "sleep.reclaim_after"},
+		{"control groups of version 1, nothing wants them", func(f *Facts, w *Want) { f.Groups, w.Reclaim = "", false }, "", OK, "", ""},
 		{"little memory", func(f *Facts, _ *Want) { f.MemoryFree = 100 << 20 }, "memory", Warning, "100.0 MiB", "limits"},
 		{"trial fails", func(f *Facts, _ *Want) { f.Trial[1].Error = "invalid argument" }, TryTCX, Failure, "invalid argument", "6.6"},
 		{"container", func(f *Facts, _ *Want) { f.Bounding &^= 1 << 39; f.Bounding &^= 1 << 21 }, "capabilities", Failure, "CAP_BPF", "host"},

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,6 +62,14 @@ func kernelChecks(f Facts, want Want) []Result {
 			"maps are allocated up front: about 50 MiB with the default limits", "free some, or lower the limits in the configuration")
 	default:
 		l.ok("memory", bytesText(f.MemoryFree)+" available")
+	}
+	switch {
+	case slices.Contains(strings.Fields(f.Groups), "memory"):
+		l.ok("control groups", "version 2, with memory")
+	case want.Reclaim && f.Kernel != "":
+		l.add(Warning, "control groups", "version 1, or without memory",
+			"napping webspaces keep all their memory until they sleep: the kernel takes it back only by version 2",
+			"boot without systemd.unified_cgroup_hierarchy=0 and cgroup_disable=memory, or set sleep.reclaim_after: 0")
 	}
 	for _, a := range f.Trial {
 		switch {

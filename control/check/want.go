@@ -31,6 +31,7 @@ type Want struct {
 	BPFFS        string // where bpffs has to be, or a folder in it
 	LXD          string // socket path or URL, for messages
 	XDP          string // off, native, generic
+	Reclaim      bool   // memory of napping webspaces is to be taken back
 	IDsEach      int64  // ids that a webspace has for itself; 0 = LXD's own number, negative = webspaces share theirs
 }
 

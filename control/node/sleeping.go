@@ -25,9 +25,10 @@ func newKeeper(c config.Config, store *webspace.Store, d *dataplane.Dataplane, f
 		found, err := containers.Find(name)
 		return found.Pid, err
 	}}
+	groups := sleep.Groups{Project: c.LXD.Project}
 	return sleep.New(sleepOptions(c.Sleep), sleep.Parts{
 		Local: follow.Local, LXD: store, Plane: d, Power: w.engine, Holds: holds, Sockets: sockets.Flows,
-		Reclaim: sleep.Groups{Project: c.LXD.Project}.Reclaim, Log: log.With("part", "sleep"),
+		Reclaim: groups.Reclaim, NoReclaim: groups.Possible(), Log: log.With("part", "sleep"),
 	})
 }
 
@@ -63,6 +64,9 @@ func (n *Node) keeperProblems() []nodeapi.Problem {
 	}
 	if s.Stuck {
 		out = append(out, nodeapi.Problem{Subject: "memory", Error: s.Short + ", and no webspace may be put to sleep; see: lanyard awake"})
+	}
+	if s.NoReclaim != nil && s.Napping > 0 {
+		out = append(out, nodeapi.Problem{Subject: "memory of napping webspaces", Error: "stays until they sleep: " + s.NoReclaim.Error() + "; see: lanyard check"})
 	}
 	return out
 }

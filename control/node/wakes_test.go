@@ -63,6 +63,7 @@ func (fakeLedger) Sums() ledger.Sums {
 type fakeKeeper struct {
 	err   error
 	stuck bool
+	naps  int // of which nothing is taken back
 }
 
 func (f *fakeKeeper) All(context.Context) ([]sleep.Answer, error) {
@@ -75,7 +76,7 @@ func (f *fakeKeeper) All(context.Context) ([]sleep.Answer, error) {
 }
 
 func (f *fakeKeeper) Stats() sleep.Stats {
-	return sleep.Stats{Memory: sleep.Memory{Available: 1 << 20}, Short: "why", Stuck: f.stuck, Watched: 2, Err: f.err}
+	return sleep.Stats{Memory: sleep.Memory{Available: 1 << 20}, Short: "why", Stuck: f.stuck, Watched: 2, Err: f.err, Napping: f.naps, NoReclaim: sleep.ErrNoReclaim}
 }
 
 // ask asks the admin socket's handler as root would.
@@ -153,6 +154,17 @@ func TestAwake(t *testing.T) {
 	n.keeper = nil
 	if code := ask(t, n, nodeapi.PathAwake, &e); code != 503 {
 		t.Errorf("%d %+v", code, e)
+	}
+}
+
+// That memory is not taken back is told while it would be.
+func TestNoReclaimIsTold(t *testing.T) {
+	n, _, _ := fakeNode(t)
+	for naps, want := range []int{0, 1} {
+		n.keeper = &fakeKeeper{naps: naps}
+		if got := n.keeperProblems(); len(got) != want || want > 0 && (!strings.Contains(got[0].Error, "version 1") || !strings.Contains(got[0].Error, "lanyard check")) {
+			t.Errorf("%d nap: %+v", naps, got)
+		}
 	}
 }
 

@@ -106,6 +106,8 @@ type Stats struct {
 	Watched int    // webspaces with a policy
 	// Reclaimed is how many bytes of napping webspaces' memory were taken back, ever.
 	Reclaimed int64
+	Napping   int
+	NoReclaim error // why none is taken back, though it should be; nil: it can be, or should not
 }
 
 // Parts are what a Keeper works with.
@@ -120,9 +122,10 @@ type Parts struct {
 	// Sockets gives a running webspace's live connections without the dataplane, as Sockets.Flows does; nil: there is
 	// no way to, and what the dataplane has not followed from the beginning stays awake.
 	Sockets func(name string) ([]dataplane.Flow, error)
-	// Reclaim takes memory of a napping webspace back, as Groups.Reclaim does; nil: nobody can.
-	Reclaim func(ctx context.Context, name string) (int64, error)
-	Log     *slog.Logger
+	// Reclaim takes memory of a napping webspace back, as Groups.Reclaim does; nil: nobody can. NoReclaim is why it never will.
+	Reclaim   func(ctx context.Context, name string) (int64, error)
+	NoReclaim error
+	Log       *slog.Logger
 }
 
 // New makes a Keeper.
@@ -136,9 +139,13 @@ func New(o Options, p Parts) *Keeper {
 	if p.Holds == nil {
 		p.Holds = &Holds{}
 	}
-	return &Keeper{o: o.withDefaults(), local: p.Local, lxd: p.LXD, plane: p.Plane, power: p.Power, gauge: p.Gauge,
+	k := &Keeper{o: o.withDefaults(), local: p.Local, lxd: p.LXD, plane: p.Plane, power: p.Power, gauge: p.Gauge,
 		holds: p.Holds, sockets: p.Sockets, reclaim: p.Reclaim, log: p.Log,
 		busy: make(map[int]time.Time), under: make(map[int]bool), failed: make(map[int]failure), naps: make(map[int]nap)}
+	if p.NoReclaim != nil && o.ReclaimAfter > 0 {
+		k.noReclaim(p.NoReclaim)
+	}
+	return k
 }
 
 // Stats returns a copy.
@@ -146,7 +153,7 @@ func (k *Keeper) Stats() Stats {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.stats
-	s.Steps = len(k.under)
+	s.Steps, s.Napping = len(k.under), len(k.naps)
 	return s
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,19 +29,31 @@ type Groups struct {
 const reclaimStep = 16 << 20
 
 // ErrNoReclaim: this kernel, or its set-up, cannot.
-var ErrNoReclaim = errors.New("the kernel has no memory.reclaim for containers")
+var ErrNoReclaim = errors.New("the kernel has no memory.reclaim for containers (control groups of version 1, or without memory)")
+
+func (g Groups) root() string {
+	if g.Root == "" {
+		return "/sys/fs/cgroup"
+	}
+	return g.Root
+}
+
+// Possible says why no webspace's memory can be taken back here: nil, or ErrNoReclaim.
+func (g Groups) Possible() error {
+	b, err := os.ReadFile(filepath.Join(g.root(), "cgroup.controllers"))
+	if err != nil || !slices.Contains(strings.Fields(string(b)), "memory") {
+		return ErrNoReclaim
+	}
+	return nil
+}
 
 // Reclaim takes back what it can get of a frozen webspace's memory, and says how much its control group has less. It ends
 // early when the webspace goes on.
 func (g Groups) Reclaim(ctx context.Context, name string) (freed int64, err error) {
-	root := g.Root
-	if root == "" {
-		root = "/sys/fs/cgroup"
-	}
 	if g.Project != "" && g.Project != "default" {
 		name = g.Project + "_" + name
 	}
-	dir := filepath.Join(root, "lxc.payload."+name)
+	dir := filepath.Join(g.root(), "lxc.payload."+name)
 	before, err := number(filepath.Join(dir, "memory.current"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, ErrNoReclaim
@@ -122,6 +135,12 @@ func (k *Keeper) lookAtNaps(ctx context.Context, list []Seen, now time.Time) {
 	maps.DeleteFunc(k.naps, func(uid int, _ nap) bool { return !frozen[uid] })
 }
 
+// noReclaim gives up taking memory back. It is said once.
+func (k *Keeper) noReclaim(err error) {
+	k.reclaim, k.stats.NoReclaim = nil, err
+	k.log.Info("memory of napping webspaces is not taken back", "err", err)
+}
+
 // takeBack ends with ctx, or after some megabytes.
 func (k *Keeper) takeBack(ctx context.Context, s Seen) {
 	defer k.steps.Done()
@@ -132,8 +151,7 @@ func (k *Keeper) takeBack(ctx context.Context, s Seen) {
 	k.stats.Reclaimed += freed
 	switch {
 	case errors.Is(err, ErrNoReclaim):
-		k.reclaim = nil // nor will it be able to later
-		k.log.Info("memory of napping webspaces is not taken back", "err", err)
+		k.noReclaim(err) // nor will it be able to later
 	case err != nil:
 		k.log.Warn("memory of a napping webspace could not be taken back", "webspace", s.Name, "err", err)
 	case freed > 0:

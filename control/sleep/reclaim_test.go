@@ -45,6 +45,36 @@ func TestReclaim(t *testing.T) {
 	}
 }
 
+func TestPossible(t *testing.T) {
+	root := t.TempDir()
+	g := Groups{Root: root}
+	for controllers, want := range map[string]error{"": ErrNoReclaim, "cpu pids memoryless\n": ErrNoReclaim, "cpu memory pids\n": nil} {
+		if controllers != "" {
+			write(t, root, "cgroup.controllers", controllers)
+		}
+		if err := g.Possible(); !errors.Is(err, want) {
+			t.Errorf("%q: %v", controllers, err)
+		}
+		_ = os.Remove(filepath.Join(root, "cgroup.controllers"))
+	}
+}
+
+// What can never be is said at once, and not tried.
+func TestNoReclaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reclaim := func(context.Context, string) (int64, error) { t.Error("it tries"); return 0, nil }
+		for after, want := range map[time.Duration]error{time.Minute: ErrNoReclaim, 0: nil} { // 0: nobody wants it
+			w := newWorld(t, Options{ReclaimAfter: after}, webspace.Idle{NapAfter: time.Minute})
+			k := New(Options{ReclaimAfter: after}, Parts{Reclaim: reclaim, NoReclaim: ErrNoReclaim})
+			w.k.reclaim, w.k.stats.NoReclaim = k.reclaim, k.stats.NoReclaim
+			w.run(t, time.Hour)
+			if s := w.k.Stats(); !errors.Is(s.NoReclaim, want) || s.Napping != 1 {
+				t.Errorf("%+v", s)
+			}
+		}
+	})
+}
+
 // Memory is taken once per nap, and only of one that has napped for a while.
 func TestReclaimsOncePerNap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
