@@ -248,7 +248,7 @@ func (w *world) nap(ctx context.Context, r *results, rounds int) error {
 	return w.store.Delete(ctx, s.Name)
 }
 
-// many wakes many at once, while another webspace is asked all the time.
+// many wakes many at once, while another webspace is asked all the time; then LXD alone starts them all at once.
 func (w *world) many(ctx context.Context, r *results, count int) error {
 	other, at, err := w.add(ctx, lab.Tiny)
 	if err != nil {
@@ -266,48 +266,72 @@ func (w *world) many(ctx context.Context, r *results, count int) error {
 		}
 		all, to = append(all, s), append(to, external)
 	}
-	watch := func(until <-chan struct{}) (list []time.Duration, err error) {
-		for {
-			select {
-			case <-until:
-				return list, nil
-			case <-time.After(5 * time.Millisecond):
-			}
-			took, err := w.request(at, true)
-			if err != nil {
-				return nil, fmt.Errorf("the other webspace: %w", err)
-			}
-			list = append(list, took)
-		}
-	}
-	quiet := make(chan struct{})
-	time.AfterFunc(3*time.Second, func() { close(quiet) })
-	calm, err := watch(quiet)
+	calm, err := w.meanwhile(at, func() error { time.Sleep(3 * time.Second); return nil })
 	if err != nil {
 		return err
 	}
 	took := make([]time.Duration, count)
-	busy := make(chan struct{})
-	var g, clients errgroup.Group
-	var loaded []time.Duration
-	g.Go(func() (err error) { loaded, err = watch(busy); return err })
-	for n := range count {
-		clients.Go(func() (err error) { took[n], err = w.request(to[n], true); return err })
+	woken, err := w.meanwhile(at, func() error {
+		var clients errgroup.Group
+		for n := range count {
+			clients.Go(func() (err error) { took[n], err = w.request(to[n], true); return err })
+		}
+		return clients.Wait()
+	})
+	if err != nil {
+		return err
 	}
-	err = clients.Wait()
-	close(busy)
-	if err := errors.Join(err, g.Wait()); err != nil {
+	for _, s := range all {
+		if err := w.store.Stop(ctx, s.Name, 0); err != nil {
+			return err
+		}
+	}
+	started, err := w.meanwhile(at, func() error {
+		var starts errgroup.Group
+		for _, s := range all {
+			starts.Go(func() error { return w.store.Start(ctx, s.Name) })
+		}
+		return starts.Wait()
+	})
+	if err != nil {
 		return err
 	}
 	r.add(fmt.Sprintf("%d at once: first byte of each", count), took)
 	r.add("another webspace's first byte, before", calm)
-	r.add(fmt.Sprintf("another webspace's first byte, while %d boot", count), loaded)
+	r.add(fmt.Sprintf("another webspace's first byte, while %d boot", count), woken)
+	r.add(fmt.Sprintf("another webspace's first byte, while LXD alone starts %d at once", count), started)
 	for _, s := range append(all, other) {
 		if err := w.store.Delete(ctx, s.Name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// meanwhile asks a webspace every 5 ms while work is under way.
+func (w *world) meanwhile(at string, work func() error) (list []time.Duration, err error) {
+	ended := make(chan struct{})
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(ended)
+		return work()
+	})
+	g.Go(func() error {
+		for {
+			select {
+			case <-ended:
+				return nil
+			case <-time.After(5 * time.Millisecond):
+			}
+			took, err := w.knock(at)
+			if err != nil {
+				return fmt.Errorf("the other webspace: %w", err)
+			}
+			list = append(list, took)
+		}
+	})
+	err = g.Wait()
+	return list, err
 }
 
 // debian measures the image with systemd.

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lanyard-project/lanyard/control/node/nodeapi"
 	"github.com/lanyard-project/lanyard/control/wake"
@@ -139,6 +142,42 @@ func (w *world) ask(to string, speaks bool) (began, at stamp, err error) {
 		return nil
 	})
 	return began, at, err
+}
+
+// knock is request, by blocking calls on a thread that goes before all others: the client is another machine, on which nothing else
+// runs. The server must speak first.
+func (w *world) knock(to string) (took time.Duration, err error) {
+	at, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return 0, err
+	}
+	err = w.lab.Client.Do(func() error { // on a thread of its own
+		if err := first(); err != nil {
+			return err
+		}
+		s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(s)
+		limit := unix.NsecToTimeval(patience.Nanoseconds())
+		if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil { // connect has the kernel's own
+			return err
+		}
+		began := now()
+		if err := unix.Connect(s, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}); err != nil {
+			return err
+		}
+		for err = unix.EINTR; err == unix.EINTR; { // the runtime's signals
+			_, err = unix.Read(s, make([]byte, 256))
+		}
+		if err != nil {
+			return err
+		}
+		took = now().since(began)
+		return nil
+	})
+	return took, err
 }
 
 // datagram sends one, and says how long its answer took.
