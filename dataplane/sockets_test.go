@@ -29,6 +29,27 @@ func (n *node) inum(ns netns.NsHandle) uint32 {
 	return uint32(st.Ino)
 }
 
+// Watches come and go with the boots of webspaces, over and over.
+func TestWatchesComeAndGo(t *testing.T) {
+	n := newNode(t)
+	d := n.open()
+	p, e, ns := n.webspace(1)
+	apply(t, d, State{Ports: []Port{p}, Endpoints: []Endpoint{e}})
+	w := n.watch(d)
+	for port := 80; port < 84; port++ {
+		n.must(d.WatchNetns(e.IP, n.inum(ns), true))
+		l := n.listenQuietly(ns, "tcp4", port)
+		w.event("a socket listens", func(v Event) bool { return v.Kind == EventListen && int(v.Port) == port })
+		n.must(l.Close())
+		n.must(d.UnwatchNetns(e.IP))
+		for _, sub := range []string{"links", "progs"} {
+			if _, err := os.Stat(d.pins.dir(sub, progSockets)); !os.IsNotExist(err) {
+				t.Errorf("%s: the tracing program is pinned while nothing is watched: %v", sub, err)
+			}
+		}
+	}
+}
+
 // Sockets of a watched webspace raise events, and its open connections are known, over a restart of the daemon too.
 func TestSockets(t *testing.T) {
 	n := newNode(t)

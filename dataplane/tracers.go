@@ -86,6 +86,9 @@ func (d *Dataplane) attachTracer(name string, load func() (*ebpf.CollectionSpec,
 		return nil
 	}
 	if prog := d.tracers.progs[name]; prog != nil { // its pins went when it was detached
+		if err := prog.Unpin(); err != nil { // and else it believes that it has its last name still
+			return fmt.Errorf("unpin the program %s: %w", name, err)
+		}
 		if err := replacePin(prog, d.pins.dir("progs", name)); err != nil {
 			return fmt.Errorf("pin the program %s: %w", name, err)
 		}
