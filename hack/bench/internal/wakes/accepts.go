@@ -54,6 +54,7 @@ func first() error {
 func (w *world) watch(ctx context.Context, s *lab.Webspace) (stamp, error) {
 	var c wake.Container
 	var up stamp
+	began := now()
 	for up == 0 {
 		if err := pause(ctx); err != nil {
 			return 0, err
@@ -71,7 +72,7 @@ func (w *world) watch(ctx context.Context, s *lab.Webspace) (stamp, error) {
 		}
 	}
 	for {
-		if at, ok := w.listens.take(c.Netns, echo); ok {
+		if at, ok := w.listens.take(c.Netns, echo, began); ok {
 			return max(at, up), nil
 		}
 		if err := pause(ctx); err != nil {

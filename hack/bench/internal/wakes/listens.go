@@ -36,8 +36,8 @@ type listens struct {
 	reader *ringbuf.Reader
 	done   chan struct{}
 
-	mu    sync.Mutex
-	first map[listener]stamp
+	mu  sync.Mutex
+	all map[listener][]stamp
 }
 
 type listener struct {
@@ -50,7 +50,7 @@ func openListens() (*listens, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listens{done: make(chan struct{}), first: make(map[listener]stamp)}
+	l := &listens{done: make(chan struct{}), all: make(map[listener][]stamp)}
 	if l.prog, err = ebpf.NewCollection(spec); err != nil {
 		return nil, fmt.Errorf("stamp listen(): %w; likely cause: not root; next: run it as root", err)
 	}
@@ -81,21 +81,25 @@ func (l *listens) read() {
 		}
 		at := listener{x.Netns, x.Port}
 		l.mu.Lock()
-		if _, again := l.first[at]; !again {
-			l.first[at] = stamp(x.Time)
-		}
+		l.all[at] = append(l.all[at], stamp(x.Time))
 		l.mu.Unlock()
 	}
 }
 
-// take gives the stamp of the first listen() on a port in a network namespace, and forgets it: numbers of namespaces are used again.
-func (l *listens) take(netns uint32, port uint16) (stamp, bool) {
+// take gives the stamp of the first listen() on a port in a network namespace since then, and forgets those before and after it:
+// numbers of namespaces are used again, and some servers listen once more after each connection.
+func (l *listens) take(netns uint32, port uint16, since stamp) (stamp, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := listener{netns, port}
-	s, ok := l.first[at]
-	delete(l.first, at)
-	return s, ok
+	list := l.all[at]
+	delete(l.all, at)
+	for _, s := range list {
+		if s > since {
+			return s, true
+		}
+	}
+	return 0, false
 }
 
 func (l *listens) close() error {
