@@ -2,9 +2,12 @@ package wakes
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -64,9 +67,53 @@ by the kernel's own notices, and its port listens, by a stamp that the kernel ma
 are measured in turn, with the same webspace, the same daemons beside it, and the same onlooker, who looks every %v whether
 the container is there yet. The steps of a wake are those of the node's ledger. p99 of fewer than a hundred is the largest.
 `, look)
+	t.WriteString(r.goals())
+	switch notes, err := os.ReadFile(filepath.Join(dir, "notes.md")); { // written by hand
+	case err == nil:
+		t.WriteString("\n" + string(notes))
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
 	if err := write(dir, "wake.json", append(b, '\n')); err != nil {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "writing", dir)
 	return write(dir, "wake.md", []byte(t.String()))
+}
+
+// goals sets what was measured beside what was asked for. What was not measured is left out.
+func (r *results) goals() string {
+	rows := make(map[string]Row)
+	for _, x := range r.rows {
+		rows[x.Title] = x
+	}
+	var t strings.Builder
+	line := func(goal, measured string, reached bool) {
+		fmt.Fprintf(&t, "| %s | %s | %s |\n", goal, measured, map[bool]string{true: "yes", false: "**no**"}[reached])
+	}
+	for _, image := range []string{"tiny", "Debian with systemd"} {
+		if x, ok := rows[image+": first byte outside, after the port accepted"]; ok {
+			line(image+": first byte at most 3 ms (p99 10) after the port accepts", fmt.Sprintf("%.2f (%.2f)", x.Median, x.P99), x.Median <= 3 && x.P99 <= 10)
+		}
+		for _, s := range []struct {
+			as, words string
+			most      float64
+		}{{"", "whole wake", 1}, {", " + bothHooks.name, "whole wake with both hooks", 0.7}} {
+			own, ok := rows[image+s.as+": LXD's own start, until the port accepts"]
+			whole, there := rows[image+s.as+": whole wake, until the first byte outside"]
+			if ok && there {
+				ratio := whole.Median / own.Median
+				line(fmt.Sprintf("%s: %s at most %.1f of LXD's own start", image, s.words, s.most), fmt.Sprintf("%.2f", ratio), ratio <= s.most)
+			}
+		}
+	}
+	warm, ok := rows["tiny: first byte, warm"]
+	if nap, there := rows["tiny: first byte, napping"]; ok && there {
+		line("napping: first byte within 2 ms (p99 10) of a warm one", fmt.Sprintf("%.2f (%.2f)", nap.Median-warm.Median, nap.P99-warm.P99),
+			nap.Median-warm.Median <= 2 && nap.P99-warm.P99 <= 10)
+	}
+	if t.Len() == 0 {
+		return ""
+	}
+	return "\n## Against the goals\n\n| goal | measured | reached |\n|---|---|---|\n" + t.String()
 }
