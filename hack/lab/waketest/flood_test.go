@@ -24,13 +24,17 @@ import (
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
-// The floods: SYNs per second, for how long, and how many there must have been. A machine that is busy with other things does not
-// reach the rate; one that does not reach the least tests something else.
-const (
-	floodRate  = 110_000
-	floodLeast = 60_000
-	floodTime  = 5 * time.Second
+// pace is how many SYNs per second are sent, in bursts of how many, and how many there must have been. A machine that is busy with
+// other things does not reach the rate; one that does not reach the least tests something else.
+type pace struct{ rate, burst, least int }
+
+var (
+	direct = pace{110_000, 8192, 60_000}
+	// Through the tunnel each costs two nodes: their queues are this machine's, too.
+	tunnelled = pace{50_000, 2048, 25_000}
 )
+
+const floodTime = 5 * time.Second
 
 // What is known to every configuration that says nothing else of forwards.ports.
 const (
@@ -39,8 +43,18 @@ const (
 )
 
 // A flood of SYNs from addresses that nobody is at wakes nothing under `verified`, and costs others nothing; a client that is
-// there gets through it.
+// there gets through it. So it is at the webspaces' own node, and where the flood comes through the tunnel.
 func TestAForgedFlood(t *testing.T) {
+	for _, at := range shared.Nodes() {
+		p := direct
+		if at != n1 {
+			p = tunnelled
+		}
+		t.Run("entering at "+at.Name, func(t *testing.T) { forgedFlood(t, at, p) })
+	}
+}
+
+func forgedFlood(t *testing.T, at *lab.Node, p pace) {
 	ctx := testContext(t)
 	quiet := verified(t, ctx) // nobody comes
 	wanted := verified(t, ctx)
@@ -48,24 +62,28 @@ func TestAForgedFlood(t *testing.T) {
 	awake := asleep(t, ctx, n1, lab.WebspaceOptions{})
 	_, err := hello(ctx, shared.Client, external(n1, awake.echo))
 	must(t, err)
-	nic := newCard(t, ctx, n1)
+	home := newCard(t, ctx, n1)
+	nic := home
+	if at != n1 {
+		nic = newCard(t, ctx, at)
+	}
 	toQuiet, toWanted := nic.syns(t, quiet.web, 0), nic.syns(t, wanted.web, 0)
 
-	before := look(t, ctx, nic)
+	before, entered := look(t, ctx, home), look(t, ctx, nic)
 	var served time.Duration
-	rate, others := flood(t, ctx, nic, awake, func() error { // in the middle of it
+	rate, others := flood(t, ctx, nic, p, awake, func() error { // in the middle of it
 		time.Sleep(floodTime / 4)
 		began := time.Now()
-		page, err := get(web(shared.Client), fmt.Sprintf("http://%s/", external(n1, wanted.web)))
+		page, err := get(web(shared.Client), fmt.Sprintf("http://%s/", external(at, wanted.web)))
 		served = time.Since(began)
 		if err == nil && !strings.HasPrefix(page, "Hello "+lab.ClientAddr+":") {
 			err = fmt.Errorf("the page is %q", page)
 		}
 		return err
 	}, append(slices.Repeat([]*live.Stream{toQuiet}, 7), toWanted)...) // which when it is awake costs ten times as much
-	after := look(t, ctx, nic)
+	after, left := look(t, ctx, home), look(t, ctx, nic)
 
-	sent, lost := made(t, toQuiet), after.lost-before.lost
+	sent, lost := made(t, toQuiet), after.lost-before.lost+left.lost-entered.lost+left.backlog-before.backlog
 	counted := after.drops(quiet)
 	t.Logf("%.0f SYNs per second; the client was served after %v; %s; of %d SYNs for the one that nobody wants: %v, at most %d lost on the way; "+
 		"for the other: %v of %d; parked %d, unproven %d, dropped %d; the daemon took %v of CPU time, and grew from %d to %d KiB",
@@ -74,8 +92,9 @@ func TestAForgedFlood(t *testing.T) {
 	if all := total(counted); all > sent || all < sent-min(lost, sent) {
 		t.Errorf("%d SYNs were sent, at most %d lost, and %d are accounted for: %v", sent, lost, all, counted)
 	}
+	others.unharmed(t, lost)
 	// Each challenge went out: whoever is at the other end of the cable has seen it.
-	if answers := after.answers - before.answers; answers < counted["challenged"] {
+	if answers := left.answers - entered.answers; answers+lost < counted["challenged"] {
 		t.Errorf("%d challenges were counted, and %d frames came out", counted["challenged"], answers)
 	}
 	wanted.once(t, ctx)
@@ -84,7 +103,7 @@ func TestAForgedFlood(t *testing.T) {
 		t.Errorf("the daemon grew from %d to %d KiB", before.memory>>10, after.memory>>10)
 	}
 	// And when it is over, at once.
-	_, err = get(web(shared.Client), fmt.Sprintf("http://%s/", external(n1, quiet.web)))
+	_, err = get(web(shared.Client), fmt.Sprintf("http://%s/", external(at, quiet.web)))
 	must(t, err)
 	quiet.once(t, ctx)
 }
@@ -102,10 +121,10 @@ func TestAForgedScan(t *testing.T) {
 	syns := nic.syns(t, firstForward, forwardMask)
 
 	before := look(t, ctx, nic)
-	rate, others := flood(t, ctx, nic, awake, nil, syns)
+	rate, others := flood(t, ctx, nic, direct, awake, nil, syns)
 	after := look(t, ctx, nic)
 
-	sent, lost, refused := made(t, syns), after.lost-before.lost, after.refused-before.refused
+	sent, lost, refused := made(t, syns), after.lost-before.lost+after.backlog-before.backlog, after.refused-before.refused
 	challenged := uint64(0)
 	for _, s := range spaces {
 		counted := after.drops(s)
@@ -115,6 +134,7 @@ func TestAForgedScan(t *testing.T) {
 		}
 		slept(t, ctx, s)
 	}
+	others.unharmed(t, lost)
 	// The two ports of the one that is awake: its own kernel answers, and that again and again.
 	ours := 2 * sent / (forwardMask + 1)
 	t.Logf("%.0f SYNs per second; %s; of %d SYNs %d were challenged, %d refused by the node, at most %d lost on the way; the daemon took %v of CPU time",
@@ -147,38 +167,52 @@ func slept(t *testing.T, ctx context.Context, s space) {
 
 // flood lets streams of SYNs into a node's card in turn, for floodTime. Others go on meanwhile: clients of a webspace that is awake,
 // who must not notice, and `meanwhile`. It gives the rate.
-func flood(t *testing.T, ctx context.Context, c *card, awake space, meanwhile func() error, streams ...*live.Stream) (rate float64, others string) {
+func flood(t *testing.T, ctx context.Context, c *card, p pace, awake space, meanwhile func() error, streams ...*live.Stream) (rate float64, others bystanders) {
 	t.Helper()
 	var g errgroup.Group
 	var took time.Duration
 	var sent uint64
-	var asked, lost, lines int
-	var again uint32
 	g.Go(func() (err error) {
-		sent, took, err = c.send(floodRate, floodTime, streams...)
+		sent, took, err = c.send(p, floodTime, streams...)
 		return err
 	})
 	g.Go(func() (err error) {
-		asked, lost, err = chat(ctx, shared.Client, external(n1, awake.echo), floodTime)
+		others.asked, others.lost, err = chat(ctx, shared.Client, external(n1, awake.echo), floodTime)
 		return err
 	})
 	g.Go(func() (err error) {
-		lines, again, err = talk(ctx, shared.Client, external(n1, awake.echo), floodTime)
+		others.lines, others.again, err = talk(ctx, shared.Client, external(n1, awake.echo), floodTime)
 		return err
 	})
 	if meanwhile != nil {
 		g.Go(meanwhile)
 	}
 	must(t, g.Wait())
-	others = fmt.Sprintf("of others %d of %d datagrams were lost, and %d lines came back by TCP with %d segments sent again", lost, asked, lines, again)
-	if lost > 0 {
-		t.Errorf("%d of %d datagrams of another webspace were lost", lost, asked)
-	}
 	rate = float64(sent) / took.Seconds()
-	if rate < floodLeast {
-		t.Errorf("the sender reached %.0f SYNs per second of %d: too few for this test; likely cause: the machine is busy", rate, floodRate)
+	if rate < float64(p.least) {
+		t.Errorf("the sender reached %.0f SYNs per second of %d: too few for this test; likely cause: the machine is busy", rate, p.rate)
 	}
 	return rate, others
+}
+
+// bystanders are clients of another webspace, and what became of their traffic.
+type bystanders struct {
+	asked, lost int // datagrams
+	lines       int // by TCP, all of which came back
+	again       uint32
+}
+
+// unharmed checks that they lost nothing. Nodes, router and clients share this machine's queues: where those overflow, and so have lost
+// some of the flood, others may lose by them too, one in a hundred at most.
+func (b bystanders) unharmed(t *testing.T, overflown uint64) {
+	t.Helper()
+	if b.lost > 0 && (overflown == 0 || b.lost > b.asked/100) {
+		t.Errorf("%d of %d datagrams of another webspace were lost, and %d of the flood", b.lost, b.asked, overflown)
+	}
+}
+
+func (b bystanders) String() string {
+	return fmt.Sprintf("of others %d of %d datagrams were lost, and %d lines came back by TCP with %d segments sent again", b.lost, b.asked, b.lines, b.again)
 }
 
 // talk sends lines to an echo by TCP, each after the last has come back, and counts them and the segments that the client's
@@ -267,7 +301,7 @@ func newCard(t *testing.T, ctx context.Context, n *lab.Node) *card {
 		do, undo []string
 	}{
 		{n.Namespace, []string{"ethtool", "-K", "eth0", "gro", "on"}, []string{"ethtool", "-K", "eth0", "gro", "off"}},
-		{shared.Router, []string{"ip", "route", "add", "blackhole", forged.String()}, []string{"ip", "route", "del", "blackhole", forged.String()}},
+		{shared.Router, []string{"ip", "route", "replace", "blackhole", forged.String()}, []string{"ip", "route", "flush", "exact", forged.String()}},
 	} {
 		_, err := x.ns.Exec(ctx, x.do...)
 		must(t, err)
@@ -298,20 +332,19 @@ func (c *card) syns(t *testing.T, port int, mask uint16) *live.Stream {
 	return s
 }
 
-// send sends at a rate, in bursts of each stream in turn that are as fast as the kernel makes them: it takes some 20 ms to end one.
-func (c *card) send(rate int, long time.Duration, streams ...*live.Stream) (sent uint64, took time.Duration, err error) {
-	const burst = 8192
+// send sends at a pace, in bursts of each stream in turn that are as fast as the kernel makes them: it takes some 20 ms to end one.
+func (c *card) send(p pace, long time.Duration, streams ...*live.Stream) (sent uint64, took time.Duration, err error) {
 	err = shared.Router.Do(func() error {
 		began := time.Now()
 		for turn := 0; ; turn++ {
-			time.Sleep(time.Duration(float64(sent)/float64(rate)*float64(time.Second)) - time.Since(began))
+			time.Sleep(time.Duration(float64(sent)/float64(p.rate)*float64(time.Second)) - time.Since(began))
 			if took = time.Since(began); took >= long {
 				return nil
 			}
 			s := streams[turn%len(streams)]
 			before, err := s.Made()
 			if err == nil {
-				err = s.Run(burst)
+				err = s.Run(p.burst)
 			}
 			if err != nil {
 				return err
@@ -368,7 +401,8 @@ type seen struct {
 	cpu     time.Duration // that the daemon has taken
 	memory  int           // of the daemon, bytes, resident
 	answers uint64        // frames that have come out of the node's card
-	lost    uint64        // frames that the node's card, or a queue behind it, had no room for
+	lost    uint64        // frames that the node's card had no room for
+	backlog uint64        // the same of the processors' queues, of this whole machine
 	refused uint64        // resets that the node's own kernel has sent
 }
 
@@ -380,7 +414,7 @@ func look(t *testing.T, ctx context.Context, c *card) seen {
 	near, own := link(t, ctx, shared.Router, c.node.Name), link(t, ctx, c.node.Namespace, "eth0")
 	s.answers = near.Stats.RX.Packets
 	s.lost = near.Stats.TX.Dropped + near.Stats.TX.Errors + own.Stats.RX.Dropped
-	s.refused = resets(t, ctx, c.node)
+	s.refused, s.backlog = resets(t, ctx, c.node), backlog(t)
 	s.cpu, s.memory = usage(t, ctx, c.node)
 	return s
 }
@@ -428,6 +462,21 @@ func resets(t *testing.T, ctx context.Context, n *lab.Node) uint64 {
 	}
 	t.Fatalf("%s does not count its resets: %s", n.Name, out)
 	return 0
+}
+
+// backlog reads the second column of /proc/net/softnet_stat, a line for each processor.
+func backlog(t *testing.T) (n uint64) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/net/softnet_stat")
+	must(t, err)
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 {
+			v, err := strconv.ParseUint(f[1], 16, 64)
+			must(t, err)
+			n += v
+		}
+	}
+	return n
 }
 
 // usage is what a node's daemon has taken: CPU time, and bytes.
