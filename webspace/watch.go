@@ -31,38 +31,39 @@ func (s *Store) Watch(ctx context.Context) <-chan struct{} {
 	return hints
 }
 
-// How LXD describes that it is stopping or restarting an instance, up to "instance" or "container".
+// How LXD describes that it is starting, stopping or restarting an instance, up to "instance" or "container".
 const (
+	Starting   = "Starting "
 	Stopping   = "Stopping "
 	Restarting = "Restarting "
 )
 
-// Stop is of a webspace that LXD has begun to stop.
-type Stop struct {
-	Name    string
-	Restart bool // it starts it again
+// Order is what LXD has begun to do with a webspace.
+type Order struct {
+	Name string
+	What string // Starting, Stopping or Restarting
 }
 
-// Stops gives the webspaces that somebody has begun to stop or restart, as soon as LXD says so. When nobody takes them some
-// are lost. The channel is closed as that of Watch is.
-func (s *Store) Stops(ctx context.Context) <-chan Stop {
-	stops := make(chan Stop, 64)
+// Orders gives the webspaces that somebody, this process included, has LXD start, stop or restart, as soon as LXD says so. When
+// nobody takes them some are lost. The channel is closed as that of Watch is.
+func (s *Store) Orders(ctx context.Context) <-chan Order {
+	orders := make(chan Order, 64)
 	go func() {
-		defer close(stops)
+		defer close(orders)
 		s.attend(ctx, "operation", func(text []byte) {
-			for _, stop := range s.stopBegun(text) {
+			for _, o := range s.ordered(text) {
 				select {
-				case stops <- stop:
+				case orders <- o:
 				default:
 				}
 			}
 		})
 	}()
-	return stops
+	return orders
 }
 
-// stopBegun reads an event; nil is one of nothing that matters here: a hundred lines of a build's progress, for one.
-func (s *Store) stopBegun(text []byte) []Stop {
+// ordered reads an event; nil is one of nothing that matters here: a hundred lines of a build's progress, for one.
+func (s *Store) ordered(text []byte) []Order {
 	var e struct {
 		Metadata struct {
 			Description string              `json:"description"`
@@ -74,15 +75,18 @@ func (s *Store) stopBegun(text []byte) []Stop {
 		return nil
 	}
 	op := e.Metadata
-	restart := strings.HasPrefix(op.Description, Restarting)
-	if !restart && !strings.HasPrefix(op.Description, Stopping) || op.StatusCode.IsFinal() {
+	if op.StatusCode.IsFinal() {
 		return nil
 	}
-	var stops []Stop
-	for _, name := range s.named(op.Resources) {
-		stops = append(stops, Stop{name, restart})
+	var orders []Order
+	for _, what := range []string{Starting, Stopping, Restarting} {
+		if strings.HasPrefix(op.Description, what) {
+			for _, name := range s.named(op.Resources) {
+				orders = append(orders, Order{name, what})
+			}
+		}
 	}
-	return stops
+	return orders
 }
 
 // attend passes on events of a type until ctx ends. One that is empty stands for what may have been missed.

@@ -64,9 +64,9 @@ func (w *waking) start(start func(name string, part func(context.Context) error)
 	start("ledger", w.ledger.Run)
 	start("wake", w.engine.Run)
 	start("reach", func(ctx context.Context) error { return reach.Watch(ctx, w.engine.Reachable) })
-	start("stops", func(ctx context.Context) error {
-		for stop := range w.store.Stops(ctx) {
-			w.engine.Stopping(stop)
+	start("orders", func(ctx context.Context) error {
+		for o := range w.store.Orders(ctx) {
+			w.engine.Ordered(o)
 		}
 		return nil
 	})

@@ -40,6 +40,9 @@ func (e *Engine) boot(ctx context.Context, s *space, j *job) (ledger.Outcome, er
 	e.mu.Lock()
 	j.mark(&j.split.Decided)
 	e.mu.Unlock()
+	if e.c.Hurry != nil {
+		defer e.c.Hurry(hurryMost)()
+	}
 	return e.bring(ctx, s, j, func() error {
 		defer leave()
 		return e.start(ctx, j.of.Name)
@@ -51,9 +54,6 @@ func (e *Engine) bring(ctx context.Context, s *space, j *job, start func() error
 	e.mu.Lock()
 	e.setLife(s, dataplane.LifeBooting)
 	e.mu.Unlock()
-	if e.c.Hurry != nil {
-		defer e.c.Hurry(hurryMost)()
-	}
 	started := make(chan error, 1)
 	e.jobs.Go(func() { started <- start() })
 	outcome, err := e.ready(ctx, s, j, started)

@@ -224,33 +224,41 @@ func (w *world) Stop(ctx context.Context, name string, grace time.Duration) erro
 }
 
 // shutDown is an admin's stop. The webspace refuses as soon as it has begun, and may be one that does not stop.
-func (w *world) shutDown(b *box) { w.admin(b, webspace.Stop{Name: b.target.Name}) }
+func (w *world) shutDown(b *box) {
+	w.admin(b, webspace.Order{Name: b.target.Name, What: webspace.Stopping})
+}
+
+// turnOn is an admin's start.
+func (w *world) turnOn(b *box) {
+	w.admin(b, webspace.Order{Name: b.target.Name, What: webspace.Starting})
+}
 
 // restart is an admin's restart: one operation of LXD, as the stop is.
-func (w *world) restart(b *box) { w.admin(b, webspace.Stop{Name: b.target.Name, Restart: true}) }
+func (w *world) restart(b *box) {
+	w.admin(b, webspace.Order{Name: b.target.Name, What: webspace.Restarting})
+}
 
-func (w *world) admin(b *box, stop webspace.Stop) {
+func (w *world) admin(b *box, o webspace.Order) {
 	w.mu.Lock()
-	b.shutting, b.doing = true, "Stopping instance"
-	if stop.Restart {
-		b.doing = "Restarting instance"
-	}
+	b.shutting, b.doing = true, o.What+"instance"
 	w.mu.Unlock()
 	w.others.Go(func() {
-		time.Sleep(b.stopping)
+		if o.What != webspace.Starting {
+			time.Sleep(b.stopping)
+		}
 		w.mu.Lock()
 		if b.stopErr == nil {
 			b.target.Status, b.target.Ifindex, b.answered = webspace.Stopped, 0, nil
 		}
 		w.mu.Unlock()
-		if stop.Restart && b.stopErr == nil {
+		if o.What != webspace.Stopping && b.stopErr == nil {
 			_ = w.Start(context.Background(), b.target.Name)
 		}
 		w.mu.Lock()
 		b.shutting = false
 		w.mu.Unlock()
 	})
-	w.e.Stopping(stop)
+	w.e.Ordered(o)
 }
 
 func (w *world) Operations(context.Context) ([]webspace.Operation, error) {

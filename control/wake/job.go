@@ -109,13 +109,15 @@ func (e *Engine) finish(ctx context.Context, s *space, j *job, outcome ledger.Ou
 			e.inject(h)
 		case err != nil:
 			e.refuse(h)
+		case j.kind == ledger.Wake: // which came to nothing
+			e.arrive(s, h, now)
 		default:
 			e.keep(s, h)
 		}
 	}
 	switch {
 	case j.restart:
-		e.begin(s, ledger.Wake, byRestart, now, e.reboot).http = true
+		e.begin(s, ledger.Wake, byAdmin("restart"), now, e.reboot).http = true
 	case j.next != nil && s.life == dataplane.LifeAsleep:
 		e.wakeFor(s, *j.next, now)
 	}

@@ -49,7 +49,7 @@ func (e *Engine) ready(ctx context.Context, s *space, j *job, started <-chan err
 			due = true
 			tick.Reset(r.nextPause())
 		case <-limit:
-			return e.giveUp(ctx, s)
+			return e.giveUp(ctx, s, j)
 		}
 	}
 }
@@ -63,14 +63,18 @@ func (e *Engine) startupDelay(s *space, j *job) time.Duration {
 	return min(max(s.t.StartupDelay, e.c.Times.LeastDelay), e.c.Times.MaxStartup)
 }
 
-// giveUp lets the webspace itself answer what is still held, be it with a refusal.
-func (e *Engine) giveUp(ctx context.Context, s *space) (ledger.Outcome, error) {
+// giveUp lets the webspace itself answer what is still held, be it with a refusal. Where nobody has come it has missed nobody: not
+// every webspace serves the web.
+func (e *Engine) giveUp(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
 	e.mu.Lock()
 	e.setLife(s, dataplane.LifeAwake)
-	rest := s.hold.all()
+	rest, came := s.hold.all(), j.held > 0
 	e.mu.Unlock()
 	if !e.shoot(ctx, rest) {
 		return ledger.Failed, ctx.Err()
+	}
+	if !came {
+		return ledger.Done, nil
 	}
 	return ledger.Timeout, nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,12 +163,12 @@ func (s space) use(t *testing.T, ctx context.Context) {
 	}))
 }
 
-// wakes are what the node remembers of it, the newest first.
+// wakes are what the node remembers of it, the newest first, but for the test's own start.
 func (s space) wakes(t *testing.T, ctx context.Context) []nodeapi.Wake {
 	t.Helper()
 	var p nodeapi.WakePage
 	ask(t, ctx, &p, "wakes", s.Name, "--json", "--limit", "100")
-	return p.Wakes
+	return slices.DeleteFunc(p.Wakes, func(w nodeapi.Wake) bool { return w.Kind == "wake" && w.Via == "admin" })
 }
 
 // awake is why it is.

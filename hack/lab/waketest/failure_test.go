@@ -239,3 +239,33 @@ func TestPacketsDuringARestart(t *testing.T) {
 		})
 	}
 }
+
+// Whoever comes while an admin starts the webspace is held until it answers, and the start is among its wakes.
+func TestPacketsDuringAnAdminsStart(t *testing.T) {
+	ctx := testContext(t)
+	s := asleep(t, ctx, n1, lab.WebspaceOptions{})
+	for _, n := range []*lab.Node{n1, n2} { // its own, and another
+		t.Run("by "+n.Name, func(t *testing.T) {
+			started := make(chan error, 1)
+			go func() { _, err := n.LXC(ctx, "start", s.Name); started <- err }()
+			must(t, lab.Eventually(ctx, limit, func() error {
+				w, err := s.state(ctx)
+				if err == nil && w.Life == "asleep" {
+					err = fmt.Errorf("nobody has noticed that it is being started: %+v", w)
+				}
+				return err
+			}))
+			_, err := hello(ctx, shared.Client, external(n2, s.echo))
+			must(t, err)
+			must(t, <-started)
+			s.is(t, ctx, "awake")
+			out, err := n1.Lanyard(ctx, "wakes", s.Name, "--json", "--limit", "1")
+			must(t, err)
+			if !strings.Contains(out, `"LXD was told to start it"`) {
+				t.Errorf("its last wake: %s", out)
+			}
+			must(t, lab.Eventually(ctx, limit, func() error { _, err := n1.LXC(ctx, "stop", "-f", s.Name); return err }))
+			s.is(t, ctx, "asleep")
+		})
+	}
+}

@@ -12,27 +12,36 @@ import (
 	"github.com/lanyard-project/lanyard/webspace"
 )
 
-// Stopping tells that somebody has LXD stop a webspace, or restart it, past the engine. Its services end before its kernel does, and
-// would refuse whoever comes meanwhile: who comes waits instead. One that is stopped they wake when it has stopped; of one that is
-// restarted they are served by its next life, which LXD begins.
-func (e *Engine) Stopping(stop webspace.Stop) {
+// Ordered tells that somebody has LXD start, stop or restart a webspace, perhaps past the engine. Its services end before its kernel
+// does, and come later, and would be missed by whoever comes meanwhile: who comes waits instead. One that is stopped they wake when
+// it has stopped; of one that is started or restarted they are served by its next life, which LXD begins.
+//
+// The engine's own orders come back by this way as well, and find it at work.
+func (e *Engine) Ordered(o webspace.Order) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, s := range e.spaces {
-		if s.t.Name == stop.Name && s.job == nil && (s.life == dataplane.LifeAwake || s.life == dataplane.LifeNapping) {
-			c := ledger.Cause{Via: ledger.Admin, Detail: "LXD was told to stop it"}
-			if stop.Restart {
-				c = byRestart
-			}
-			e.begin(s, ledger.Sleep, c, time.Now(), e.attend).restart = stop.Restart
+		if s.t.Name != o.Name || s.job != nil {
+			continue
+		}
+		up := s.life == dataplane.LifeAwake || s.life == dataplane.LifeNapping
+		switch {
+		case o.What == webspace.Starting && s.life == dataplane.LifeAsleep:
+			e.begin(s, ledger.Wake, byAdmin("start"), time.Now(), e.attendStart).http = true
+		case o.What == webspace.Stopping && up:
+			e.begin(s, ledger.Sleep, byAdmin("stop"), time.Now(), e.attendStop)
+		case o.What == webspace.Restarting && up:
+			e.begin(s, ledger.Sleep, byAdmin("restart"), time.Now(), e.attendStop).restart = true
 		}
 	}
 }
 
-var byRestart = ledger.Cause{Via: ledger.Admin, Detail: "LXD was told to restart it"}
+func byAdmin(what string) ledger.Cause {
+	return ledger.Cause{Via: ledger.Admin, Detail: "LXD was told to " + what + " it"}
+}
 
-// attend is the work of a stop that somebody else does. Nobody waits for it longer than for a place in the queue.
-func (e *Engine) attend(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
+// attendStop is the work of a stop that somebody else does. Nobody waits for it longer than for a place in the queue.
+func (e *Engine) attendStop(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
 	e.mu.Lock()
 	before := s.life
 	e.setLife(s, dataplane.LifeBooting) // as in stop
@@ -94,7 +103,16 @@ func (e *Engine) awaitStopped(ctx context.Context, name string) (how ending, err
 	}
 }
 
-// reboot is the work of a start that somebody else has LXD do: what is held is sent on as soon as it can be answered.
+// attendStart is the work of a start that somebody else has LXD do. An order that is over when it is heard of, and has left
+// nothing running, is none any more.
+func (e *Engine) attendStart(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
+	if busy, i, err := e.inspect(ctx, j.of.Name); err == nil && !busy && i.Status == webspace.Stopped {
+		return ledger.Undone, nil
+	}
+	return e.reboot(ctx, s, j)
+}
+
+// reboot is the work of the second half of a restart: what is held is sent on as soon as it can be answered.
 func (e *Engine) reboot(ctx context.Context, s *space, j *job) (ledger.Outcome, error) {
 	e.mu.Lock()
 	j.mark(&j.split.Decided)
@@ -102,7 +120,7 @@ func (e *Engine) reboot(ctx context.Context, s *space, j *job) (ledger.Outcome, 
 	return e.bring(ctx, s, j, func() error { return e.awaitStarted(ctx, j.of.Name) })
 }
 
-// awaitStarted waits until LXD has started an instance that it restarts.
+// awaitStarted waits until LXD has started an instance that it starts or restarts.
 func (e *Engine) awaitStarted(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, e.c.Times.Start)
 	defer cancel()
@@ -112,21 +130,21 @@ func (e *Engine) awaitStarted(ctx context.Context, name string) error {
 		case errors.Is(err, webspace.ErrNotFound):
 			return err
 		case err == nil && !busy && i.Status == webspace.Stopped:
-			return &webspace.Problem{What: name + " was not started again", Cause: "LXD's restart failed when it had stopped it",
+			return &webspace.Problem{What: name + " was not started", Cause: "LXD's start failed",
 				Next: "see why: lxc info --show-log " + name, Kind: webspace.ErrUnavailable}
 		case err == nil && !busy:
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return &webspace.Problem{What: name + " was not started again", Cause: fmt.Sprintf("LXD did not get it done within %v", e.c.Times.Start),
+			return &webspace.Problem{What: name + " was not started", Cause: fmt.Sprintf("LXD did not get it done within %v", e.c.Times.Start),
 				Next: "see what it waits for: lxc operation list", Kind: webspace.ErrUnavailable, Err: errors.Join(ctx.Err(), err)}
 		case <-time.After(wait):
 		}
 	}
 }
 
-// inspect says whether LXD stops or restarts an instance, and how it is. In this order: what has ended between the two
+// inspect says whether LXD starts, stops or restarts an instance, and how it is. In this order: what has ended between the two
 // has ended in the instance's state.
 func (e *Engine) inspect(ctx context.Context, name string) (busy bool, i webspace.Instance, err error) {
 	list, err := e.lxd.Operations(ctx)
@@ -134,7 +152,9 @@ func (e *Engine) inspect(ctx context.Context, name string) (busy bool, i webspac
 		return false, i, err
 	}
 	for _, op := range list {
-		busy = busy || op.Instance == name && (strings.HasPrefix(op.What, webspace.Stopping) || strings.HasPrefix(op.What, webspace.Restarting))
+		for _, what := range []string{webspace.Starting, webspace.Stopping, webspace.Restarting} {
+			busy = busy || op.Instance == name && strings.HasPrefix(op.What, what)
+		}
 	}
 	i, err = e.lxd.Get(ctx, name)
 	return busy, i, err

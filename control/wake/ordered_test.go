@@ -163,3 +163,79 @@ func TestARestart(t *testing.T) {
 		})
 	}
 }
+
+// Who comes while an admin starts a webspace is held and served by that start, as if a packet had begun it.
+func TestAnAdminsStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		box     box
+		comes   time.Duration // somebody comes after that time; 0: nobody
+		life    dataplane.Life
+		starts  int
+		refused int
+		ended   []ledger.Outcome
+	}{
+		"nobody comes":          {life: dataplane.LifeAwake, starts: 1, ended: []ledger.Outcome{ledger.Done}},
+		"nobody, and no server": {box: box{listen: time.Hour}, life: dataplane.LifeAwake, starts: 1, ended: []ledger.Outcome{ledger.Done}},
+		"while LXD is at it":    {comes: 100 * time.Millisecond, life: dataplane.LifeAwake, starts: 1, ended: []ledger.Outcome{ledger.Done}},
+		"before it listens":     {box: box{listen: 2 * time.Second}, comes: time.Second, life: dataplane.LifeAwake, starts: 1, ended: []ledger.Outcome{ledger.Done}},
+		"who may wake nothing":  {box: box{target: Target{Rule: webspace.WakeRule{Policy: webspace.WakeNever}}}, comes: 100 * time.Millisecond, life: dataplane.LifeAwake, starts: 1, ended: []ledger.Outcome{ledger.Done}},
+		"it does not start":     {box: box{startErr: errors.New("its disk is full")}, comes: 20 * time.Millisecond, life: dataplane.LifeAsleep, starts: 1, refused: 1, ended: []ledger.Outcome{ledger.Failed}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, Config{}, func(t *testing.T, w *world) {
+				ws := w.add(1, c.box)
+				w.look()
+				w.turnOn(ws)
+				if c.comes > 0 {
+					time.Sleep(c.comes)
+					if s := w.state(ws); s.Life != dataplane.LifeBooting {
+						t.Errorf("while it starts it is %v", s.Life)
+					}
+					w.send(ws, dataplane.TCP, netip.AddrPortFrom(outside, 1234), webPort, "")
+				}
+				time.Sleep(10 * time.Second)
+				if s := w.state(ws); s.Life != c.life || s.Held != 0 || s.Doing != "" {
+					t.Errorf("%+v", s)
+				}
+				if n := w.starts(ws); n != c.starts {
+					t.Errorf("it was started %d times, want %d", n, c.starts)
+				}
+				if n := len(w.got(&w.refused)); n != c.refused {
+					t.Errorf("%d refused, want %d", n, c.refused)
+				}
+				if served := ws.answered[webPort]; c.comes > 0 && c.refused == 0 && !served {
+					t.Error("who came was not served")
+				}
+				var ended []ledger.Outcome
+				for _, r := range w.ledger() {
+					ended = append(ended, r.Outcome)
+					if r.Kind != ledger.Wake || r.Cause.Via != ledger.Admin {
+						t.Errorf("%+v", r)
+					}
+				}
+				if !slices.Equal(ended, c.ended) {
+					t.Errorf("%v, want %v", ended, c.ended)
+				}
+			})
+		})
+	}
+}
+
+// An order that is heard of late, when the webspace has been stopped again, is none: who comes then wakes it as ever.
+func TestALateOrder(t *testing.T) {
+	run(t, Config{}, func(t *testing.T, w *world) {
+		ws := w.add(1, box{})
+		w.look()
+		w.e.Ordered(webspace.Order{Name: ws.target.Name, What: webspace.Starting})
+		w.send(ws, dataplane.TCP, netip.AddrPortFrom(outside, 1234), webPort, "")
+		time.Sleep(10 * time.Second)
+		if s := w.state(ws); s.Life != dataplane.LifeAwake || s.Held != 0 || w.starts(ws) != 1 || len(w.got(&w.refused)) != 0 {
+			t.Errorf("%+v, %d starts, %d refused", s, w.starts(ws), len(w.got(&w.refused)))
+		}
+		w.e.Ordered(webspace.Order{Name: ws.target.Name, What: webspace.Starting}) // it is awake
+		time.Sleep(time.Second)
+		if s := w.state(ws); s.Life != dataplane.LifeAwake || s.Doing != "" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
