@@ -51,7 +51,7 @@ func TestSwitch(t *testing.T) {
 
 	// Killed in the middle: the next one turns it off.
 	s.Hurry(time.Minute)
-	s = open(file, mark, log)
+	open(file, mark, log)
 	is("after a kill", "0", false)
 
 	// An admin's own setting stays.
