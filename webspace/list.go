@@ -137,7 +137,7 @@ func (s *Store) instance(raw *api.Instance) (i Instance, ok bool) {
 		i.MTU, _ = strconv.Atoi(eth0["mtu"])
 		i.plainNIC = plainNIC(eth0)
 	}
-	i.readVeth(eth0)
+	s.readVeth(&i, eth0)
 	return i, true
 }
 

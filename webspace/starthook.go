@@ -35,7 +35,7 @@ const defaultMTU = 1500
 var (
 	plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/-]+$`)
 	plainName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
-	vethLine  = regexp.MustCompile(`(?m)^lxc\.hook\.start-host = .* echo (ly[0-9a-f]{8}) .* address ([0-9a-f:]{17}) mtu (\d+) netns .*\n`)
+	vethLine  = regexp.MustCompile(`(?m)^lxc\.hook\.start-host = .* = (\S+) && echo (ly[0-9a-f]{8}) .* address ([0-9a-f:]{17}) mtu (\d+) netns .*\n`)
 )
 
 // HostVeth names the host side of an interface that the start hook makes, from the webspace's address.
@@ -79,10 +79,7 @@ func (s *Store) rawLXC(i Instance, h StartHook) (text string, eth0 map[string]st
 // veth is the line that has an interface made. The program takes the arguments of `ip link add`, which is called in its place
 // where it is missing, and leaves it to the container to set eth0 up. A copy of the instance gets one of another name, which nobody takes for the webspace's.
 func (s *Store) veth(i Instance, h StartHook) string {
-	name, mtu := i.Name, i.MTU
-	if s.o.Project != "default" {
-		name = s.o.Project + "_" + name
-	}
+	name, mtu := s.lxcName(i.Name), i.MTU
 	if mtu == 0 {
 		mtu = defaultMTU
 	}
@@ -95,16 +92,28 @@ func (i Instance) takesHookNIC() bool {
 	return i.RecordErr == nil && i.Record.Address.Is4() && i.MAC != nil && (i.NICType == HookNIC || i.NICType == "p2p" && i.plainNIC)
 }
 
-// readVeth finds out whether the start hook makes the instance's interface.
-func (i *Instance) readVeth(eth0 map[string]string) {
+// lxcName is LXC's name for an instance.
+func (s *Store) lxcName(name string) string {
+	if s.o.Project != "default" {
+		return s.o.Project + "_" + name
+	}
+	return name
+}
+
+// readVeth finds out whether the start hook makes the instance's interface, and which that is: of a copy it is none that the
+// original has.
+func (s *Store) readVeth(i *Instance, eth0 map[string]string) {
 	m := vethLine.FindStringSubmatch(i.RawLXC)
 	if m == nil || !i.OwnHook() {
 		return
 	}
 	i.veth = m[0]
 	if eth0["type"] == "none" {
-		i.NICType, i.HostInterface, i.MAC = HookNIC, m[1], parseMAC(m[2])
-		i.MTU, _ = strconv.Atoi(m[3]) // of digits
+		i.NICType, i.MAC = HookNIC, parseMAC(m[3])
+		i.MTU, _ = strconv.Atoi(m[4]) // of digits
+		if m[1] == s.lxcName(i.Name) {
+			i.HostInterface = m[2]
+		}
 	}
 }
 

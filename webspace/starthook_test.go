@@ -65,6 +65,11 @@ func TestHookNICComesAndGoes(t *testing.T) {
 	if text, eth0 := s.rawLXC(instance("Running", map[string]string{}, lxdsNIC), both); strings.Contains(text, "start-host") || eth0 != nil {
 		t.Errorf("turned on while it runs: eth0 %v, raw.lxc %q", eth0, text)
 	}
+	// A copy of it, even as a webspace, has not its interface.
+	copied := instance("Running", map[string]string{rawLXCKey: strings.ReplaceAll(text, "= ws-u3 &&", "= ws-u7 &&")}, noNIC)
+	if copied.NICType != HookNIC || copied.HostInterface != "" {
+		t.Errorf("a copy: %+v", copied)
+	}
 	// An admin has put LXD's NIC back by hand.
 	if again := instance("Stopped", map[string]string{rawLXCKey: text}, lxdsNIC); again.NICType != "p2p" || again.HostInterface != "" || s.HasStartHook(again, both) {
 		t.Errorf("with LXD's NIC besides: %+v", again)
