@@ -119,7 +119,11 @@ func Run(ctx context.Context, c config.Config, version string, log *slog.Logger,
 	}
 	hook := &starthook.Keeper{Call: c.Wake.Enabled && c.Wake.StartHook, Veth: c.Wake.Enabled && c.Wake.VethHook, Store: store, Local: follow.Local, Log: log.With("part", "start hook")}
 	start("start hook", hook.Run)
-	n.options = append(n.options, option{"wake.start_hook", hook.Problem})
+	asked := "wake.start_hook"
+	if !c.Wake.StartHook {
+		asked = "wake.veth_hook"
+	}
+	n.options = append(n.options, option{asked, hook.Problem})
 	if k := newKeeper(c, store, d, follow, wakes, holds, log); k != nil {
 		n.keeper = k
 		start("sleep", k.Run)

@@ -10,7 +10,7 @@
 //
 // The parts: what the engine is told and tells (interfaces.go, target.go), what may wake (policy.go, budget.go), held
 // packets (hold.go, frame.go), the queue of starts (queue.go), one boot (boot.go, ready.go), naps and sleep (nap.go,
-// sleep.go), what others have LXD do (stopping.go), and what it looks at directly on the node: containers' control groups
+// sleep.go), what others have LXD do (ordered.go), and what it looks at directly on the node: containers' control groups
 // and networks (container.go, sockets.go).
 //
 // All state is guarded by one mutex, and every goroutine ends with Run.

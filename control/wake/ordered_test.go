@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,4 +239,48 @@ func TestALateOrder(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// A boot for a packet is in a hurry from its turn to its end, whatever that is; one that somebody else has ordered is not.
+func TestOnlyOurBootsHurry(t *testing.T) {
+	for name, c := range map[string]struct {
+		box     box
+		admin   bool
+		hurries int32
+	}{
+		"a packet":          {hurries: 1},
+		"it does not start": {box: box{startErr: errors.New("its disk is full")}, hurries: 1},
+		"an admin":          {admin: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var begun, now atomic.Int32
+			hurry := func(limit time.Duration) func() {
+				begun.Add(1)
+				now.Add(1)
+				if limit <= 0 || limit > time.Minute {
+					t.Errorf("for %v", limit)
+				}
+				return func() { now.Add(-1) }
+			}
+			run(t, Config{Hurry: hurry}, func(t *testing.T, w *world) {
+				ws := w.add(1, c.box)
+				w.look()
+				if c.admin {
+					w.turnOn(ws)
+				} else {
+					w.send(ws, dataplane.TCP, client(1), webPort, "")
+				}
+				time.Sleep(20 * time.Millisecond)
+				synctest.Wait()
+				if n := now.Load(); n != c.hurries {
+					t.Errorf("while it boots %d hurry, want %d", n, c.hurries)
+				}
+				time.Sleep(500 * time.Millisecond) // not long enough for another try
+				synctest.Wait()
+				if begun.Load() != c.hurries || now.Load() != 0 {
+					t.Errorf("%d have hurried, and %d still do", begun.Load(), now.Load())
+				}
+			})
+		})
+	}
 }
